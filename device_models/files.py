@@ -1,0 +1,93 @@
+"""NetCDF files that are data and nothing else: written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xarray as xr
+
+from device_models.errors import SpinloomError
+from device_models.provenance import stamp
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A temporary neighbour of ``path`` that takes its place when the block ends well.
+
+    A crash, a full disk or Ctrl-C leaves what stood there before.
+
+    Raises
+    ------
+    SpinloomError
+        if the folder cannot be written
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise SpinloomError(f"{path}: cannot be written ({error.strerror}); choose another output path") from None
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except IsADirectoryError:
+        raise SpinloomError(f"{path}: is a folder; choose a file name for the output") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Say before a long computation, not after it, that its result could not be written."""
+    path = Path(path)
+    if path.is_dir():
+        raise SpinloomError(f"{path}: is a folder; choose a file name for the output")
+    existing = next(folder for folder in [path.parent, *path.parent.parents] if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise SpinloomError(f"{path}: the folder {existing} cannot be written; choose another output path")
+
+
+def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None:
+    """Write a data set as NetCDF with its kind, its format version and what made it."""
+    dataset = dataset.assign_attrs(spinloom_kind=kind, spinloom_format=version, **stamp())
+    with written_whole(path) as temporary:
+        dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def load(path: str | Path, kind: str, version: int) -> xr.Dataset:
+    """Read a file that :func:`save` wrote.
+
+    Raises
+    ------
+    SpinloomError
+        if it is missing, damaged, of another kind or of another format version
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpinloomError(f"{path}: no such file; expected a {kind} file (NetCDF)")
+    try:
+        dataset = xr.load_dataset(path, engine="h5netcdf")
+    except Exception as error:
+        # h5netcdf and HDF5 report damage with many exception types.
+        raise SpinloomError(f"{path}: damaged or not NetCDF ({error}); make it again") from None
+    found = dataset.attrs.get("spinloom_kind")
+    if found != kind:
+        raise SpinloomError(f"{path}: expected a {kind} file, got {found or 'a file that Spinloom did not write'}")
+    if dataset.attrs.get("spinloom_format") != version:
+        raise SpinloomError(
+            f"{path}: {kind} format {dataset.attrs.get('spinloom_format')}, but this Spinloom reads format {version}; "
+            "make the file again with this version"
+        )
+    return dataset
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, by which one file names another that it depends on."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,120 @@
+"""The card as ubermag sees it: mesh, initial field and micromagneticmodel.System."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device_models.card import DeviceCard
+from device_models.errors import SpinloomError
+
+if TYPE_CHECKING:
+    import discretisedfield as df
+    import micromagneticmodel as mm
+
+
+def card_mesh(card: DeviceCard) -> df.Mesh:
+    """The finite-difference mesh, centred on the origin in x and y, from z = 0."""
+    import discretisedfield as df
+
+    x, y, z = card.geometry.size
+    region = df.Region(p1=(-x / 2, -y / 2, 0), p2=(x / 2, y / 2, z))
+    return df.Mesh(region=region, n=card.geometry.shape_cells)
+
+
+def card_field(card: DeviceCard, m: np.ndarray | None = None) -> df.Field:
+    """A magnetisation field of the card (A/m), zero outside the magnetic cells.
+
+    Parameters
+    ----------
+    card : DeviceCard
+    m : (nx, ny, nz, 3) ndarray, optional
+        directions; the card's uniform start if not given
+    """
+    import discretisedfield as df
+
+    values = np.broadcast_to(card.start.m, (*card.geometry.shape_cells, 3)) if m is None else m
+    norm = card.geometry.mask() * card.material.Ms
+    return df.Field(card_mesh(card), nvdim=3, value=values, norm=norm[..., None], valid="norm")
+
+
+def card_system(card: DeviceCard, m: np.ndarray | None = None, u: float = 0.0) -> mm.System:
+    """The free layer as a ``micromagneticmodel.System``: this is what OOMMF gets.
+
+    OOMMF spreads the interface torque over one cell's thickness. For a layer of several
+    cells J is therefore scaled by cell / thickness, so that the layer as a whole feels J.
+
+    Parameters
+    ----------
+    card : DeviceCard
+    m : (nx, ny, nz, 3) ndarray, optional
+        directions to start from
+    u : float
+        held drive, J = u J_max
+
+    Returns
+    -------
+    system : micromagneticmodel.System
+
+    Examples
+    --------
+    >>> from device_models.card import load_card
+    >>> system = card_system(load_card("data/devices/disc60.toml"), u=0.5)
+    >>> system.name
+    'disc60'
+    >>> [type(term).__name__ for term in system.energy]
+    ['Exchange', 'Demag', 'Zeeman']
+    """
+    import micromagneticmodel as mm
+
+    material, torque = card.material, card.torque
+    energy = mm.Exchange(A=material.A) + mm.Demag()
+    if any(card.bias.H):
+        energy += mm.Zeeman(H=card.bias.H)
+    if material.Ku != 0:
+        energy += mm.UniaxialAnisotropy(K=material.Ku, u=material.Ku_axis)
+    share = card.geometry.cell[2] / card.thickness
+    dynamics = (
+        mm.Precession(gamma0=material.gamma0)
+        + mm.Damping(alpha=material.alpha)
+        + mm.Slonczewski(
+            J=u * torque.J_max * share,
+            mp=torque.polariser,
+            P=torque.P,
+            Lambda=torque.Lambda,
+            eps_prime=torque.eps_prime,
+        )
+    )
+    return mm.System(name=card.name, energy=energy, dynamics=dynamics, m=card_field(card, m))
+
+
+def read_field(path: str | Path) -> np.ndarray:
+    """Directions from an OVF file (``.omf``, ``.ovf``) of ubermag, OOMMF or mumax3.
+
+    Returns
+    -------
+    m : (nx, ny, nz, 3) ndarray
+        unit vectors; zero where the file's vectors are zero
+
+    Raises
+    ------
+    SpinloomError
+        if there is no such file or it is not a three-component OVF field
+    """
+    import discretisedfield as df
+
+    path = Path(path)
+    if not path.is_file():
+        raise SpinloomError(f"{path}: no such file; expected an OVF field (.omf or .ovf)")
+    try:
+        field = df.Field.from_file(str(path))
+        values = np.asarray(field.array, dtype=float)
+    except Exception as error:
+        # discretisedfield meets a damaged file with whatever its parser trips over.
+        raise SpinloomError(f"{path}: not a readable OVF field ({error})") from None
+    if values.shape[-1] != 3 or not np.isfinite(values).all():
+        raise SpinloomError(f"{path}: expected finite vectors of 3 components, got {values.shape[-1]}")
+    norm = np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)

@@ -1,0 +1,144 @@
+"""A trained network on disk: NetCDF, with the name and the digest of the model it was trained on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from device_models import files
+from device_models.errors import SpinloomError
+from networks.topology import Topology, Weights
+
+KIND, FORMAT = "network", 1
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """One trained network and how it is run.
+
+    Attributes
+    ----------
+    task : {"generate", "recognise"}
+    name : str
+        the target's name, or ``recognise``
+    weights : Weights
+        of a single network (S = 1)
+    axis : (3,) tuple of float
+        read-out axis
+    period_ticks : int
+    f : (period_ticks,) ndarray
+        one period of the target; zeros for recognition
+    settings : dict
+        topology, training, seed, washout or periods, and the figures reached; JSON-able
+    """
+
+    task: str
+    name: str
+    weights: Weights
+    axis: tuple[float, float, float]
+    period_ticks: int
+    f: np.ndarray
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def topology(self) -> Topology:
+        """How the fixed weights were drawn."""
+        return Topology(**self.settings["topology"])
+
+
+def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Path) -> None:
+    """Write a network; its model is copied beside it if it is not there already.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    path : path
+    model_path : path
+        the reduced model's file
+    """
+    path, model_path = Path(path), Path(model_path)
+    beside = path.parent / model_path.name
+    if path.resolve() == model_path.resolve():
+        raise SpinloomError(f"{path}: is the model itself; choose another output for the network")
+    w, digest = network.weights, files.digest(model_path)
+    dataset = xr.Dataset(
+        {
+            "W": (("to", "from"), w.W[0]),
+            "w_fb": (("to",), w.w_fb[0]),
+            "W_in": (("to",), w.W_in[0]),
+            "b": (("to",), w.b[0]),
+            "w_out": (("channel", "state"), w.w_out[0], {"long_name": "read-out of [r, 1]"}),
+            "f": (("tick",), network.f, {"long_name": "one period of the target", "units": "1"}),
+        },
+        attrs={
+            "task": network.task,
+            "name": network.name,
+            "gain": float(w.gain[0]),
+            "axis": list(network.axis),
+            "period_ticks": network.period_ticks,
+            "settings": json.dumps(network.settings),
+            "model_file": beside.name,
+            "model_sha256": digest,
+        },
+    )
+    if beside.resolve() != model_path.resolve():
+        if beside.exists() and files.digest(beside) != digest:
+            beside = path.parent / f"{model_path.stem}-{digest[:8]}{model_path.suffix}"
+            dataset.attrs["model_file"] = beside.name
+        with files.written_whole(beside) as temporary:
+            shutil.copyfile(model_path, temporary)
+    files.save(dataset, path, KIND, FORMAT)
+
+
+def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
+    """Read a network and find its model.
+
+    Returns
+    -------
+    network : TrainedNetwork
+    model_path : path
+        beside the network; its digest has been checked
+
+    Raises
+    ------
+    SpinloomError
+        if the file is damaged, or its model is missing or not the one it was trained on
+    """
+    path = Path(path)
+    dataset = files.load(path, KIND, FORMAT)
+    try:
+        attrs = dataset.attrs
+        weights = Weights(
+            *(dataset[name].values[None] for name in ("W", "w_fb", "W_in", "b")),
+            np.array([float(attrs["gain"])]),
+            dataset["w_out"].values[None],
+        )
+        x, y, z = (float(component) for component in attrs["axis"])
+        network = TrainedNetwork(
+            task=attrs["task"],
+            name=attrs["name"],
+            weights=weights,
+            axis=(x, y, z),
+            period_ticks=int(attrs["period_ticks"]),
+            f=dataset["f"].values,
+            settings=json.loads(attrs["settings"]),
+        )
+        name, digest = str(attrs["model_file"]), str(attrs["model_sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SpinloomError(f"{path}: not a whole network file ({error!r}); train it again") from None
+    if Path(name).name != name or name in {"", ".", ".."}:
+        raise SpinloomError(f"{path}: names the model {name!r}; expected a file in its own folder")
+    model_path = path.parent / name
+    if not model_path.is_file():
+        raise SpinloomError(f"{path}: its model {name} is missing from {path.parent}; put it back beside the network")
+    if files.digest(model_path) != digest:
+        raise SpinloomError(
+            f"{model_path}: not the model that {path.name} was trained on (its SHA-256 differs); train again"
+        )
+    return network, model_path

@@ -1,0 +1,112 @@
+"""What networks are asked to do: periodic targets to generate, periodic waveforms to tell apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import resample
+
+from device_models.drives import read_period
+from device_models.errors import SpinloomError
+
+GENERATE = ("sine", "triangle", "harmonics", "square")
+CLASSES = ("sine", "triangle", "square", "sawtooth")
+INPUT_RMS = 0.7
+"""All waveforms to be recognised have this rms value, so that power tells nothing."""
+
+
+def waveform(name: str, phase: np.ndarray) -> np.ndarray:
+    """A periodic waveform within [-1, 1].
+
+    ``harmonics`` is sin p + 0.5 sin(2p + 1) + 0.25 sin(3p + 2), scaled to a largest modulus
+    of 1.
+
+    Parameters
+    ----------
+    name : {"sine", "triangle", "harmonics", "square", "sawtooth"}
+    phase : (...) ndarray
+        in radians
+
+    Returns
+    -------
+    f : (...) ndarray
+
+    Examples
+    --------
+    >>> waveform("triangle", np.array([0, np.pi / 2, np.pi])).round(12) + 0.0
+    array([0., 1., 0.])
+    """
+    phase = np.asarray(phase, dtype=float)
+    if name == "sine":
+        return np.sin(phase)
+    if name == "triangle":
+        return 2 / np.pi * np.arcsin(np.sin(phase))
+    if name == "square":
+        return np.where(np.mod(phase, 2 * np.pi) < np.pi, 1.0, -1.0)
+    if name == "sawtooth":
+        return np.mod(phase, 2 * np.pi) / np.pi - 1
+    if name == "harmonics":
+        fine = np.linspace(0, 2 * np.pi, 4096, endpoint=False)
+        return _harmonics(phase) / np.abs(_harmonics(fine)).max()
+    raise SpinloomError(f"task: expected one of {', '.join(GENERATE)} or a CSV file, got {name!r}")
+
+
+def _harmonics(phase: np.ndarray) -> np.ndarray:
+    return np.sin(phase) + 0.5 * np.sin(2 * phase + 1) + 0.25 * np.sin(3 * phase + 2)
+
+
+def target(task: str, period_ticks: int) -> np.ndarray:
+    """One period of a target, sampled at the end of every tick.
+
+    Parameters
+    ----------
+    task : str
+        one of :data:`GENERATE`, or the path of a CSV with one period under the header ``f``,
+        which is resampled to the ticks and scaled to [-1, 1]
+    period_ticks : int
+
+    Returns
+    -------
+    f : (period_ticks,) ndarray
+
+    Raises
+    ------
+    SpinloomError
+        for an unknown task or a bad file
+    """
+    if task in GENERATE:
+        # Half a tick of phase keeps samples off the square's jumps.
+        shift = 0.5 if task == "square" else 1.0
+        return waveform(task, 2 * np.pi * (np.arange(period_ticks) + shift) / period_ticks)
+    if not task.lower().endswith(".csv"):
+        raise SpinloomError(f"task: expected one of {', '.join(GENERATE)} or a CSV file, got {task!r}")
+    f = read_period(Path(task))
+    if len(f) != period_ticks:
+        f = resample(f, period_ticks)
+    low, high = f.min(), f.max()
+    return 2 * (f - low) / (high - low) - 1
+
+
+def inputs(classes: np.ndarray, phases: np.ndarray, n_ticks: int, period_ticks: int) -> np.ndarray:
+    """Waveforms to be recognised, each from its own random phase.
+
+    Parameters
+    ----------
+    classes : (n,) int ndarray
+        index into :data:`CLASSES`
+    phases : (n,) ndarray
+        at the onset (rad)
+    n_ticks, period_ticks : int
+
+    Returns
+    -------
+    s : (n_ticks, n) ndarray
+    """
+    phase = 2 * np.pi * np.arange(n_ticks)[:, None] / period_ticks + phases
+    unit = np.linspace(0, 2 * np.pi, 4096, endpoint=False)
+    s = np.empty_like(phase)
+    for index, name in enumerate(CLASSES):
+        chosen = classes == index
+        s[:, chosen] = waveform(name, phase[:, chosen]) * INPUT_RMS / np.sqrt((waveform(name, unit) ** 2).mean())
+    return s

@@ -1,0 +1,175 @@
+"""The calibrated macrospin: one Landau-Lifshitz-Gilbert vector whose constants are fitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import least_squares
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from device_models.card import DeviceCard
+from device_models.engines.llg import spin_torque_field
+
+_STEP = 1.5e-12
+_ROWS = 4000
+
+
+class MacrospinModel(RegressorMixin, BaseEstimator):
+    r"""A single magnetisation vector with calibrated damping, stiffness, bias and torques.
+
+    .. math:: \dot m = -\gamma m\times H + \alpha m\times\dot m,\qquad
+              H = H_0 - K\circ m + u\,(a\,m\times p + b\,p)
+
+    with K the diagonal stiffness (demagnetisation and anisotropy, relative to y), a the
+    damping-like and b the field-like torque. Seven constants are fitted to single ticks by
+    least squares; y is the vector's end, mapped by a fitted linear read-out, so it may be
+    ``<m>`` or any signal that follows it. The first three columns of X are the state
+    (missing ones count as zero), the last is the drive.
+
+    Parameters
+    ----------
+    tick : float
+        duration of one tick (s)
+    gamma0 : float
+        gyromagnetic ratio (m/(A s)), not fitted
+    polariser : (3,) tuple of float
+        direction p
+    alpha, stiffness, damping_like, field_like : float
+        starting values: damping; K along z, and both torques at u = 1 (A/m)
+    H : (3,) tuple of float
+        starting value of the bias field (A/m)
+
+    Attributes
+    ----------
+    alpha_, H_, stiffness_, damping_like_, field_like_
+        fitted values, in the same units
+    readout_ : (4, n_targets) ndarray
+        y = [m, 1] @ readout_
+
+    Examples
+    --------
+    >>> m, u = np.eye(3), np.zeros((3, 1))
+    >>> MacrospinModel(H=(0, 8e3, 0)).fit(np.hstack([m, u]), m).predict(np.hstack([m, u])).shape
+    (3, 3)
+    """
+
+    def __init__(
+        self,
+        tick: float = 7.5e-12,
+        gamma0: float = 221276.14872118403,
+        polariser: tuple[float, float, float] = (0.0, 0.0, 1.0),
+        alpha: float = 0.1,
+        stiffness: float = 5e5,
+        damping_like: float = 5e3,
+        field_like: float = 0.0,
+        H: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        self.tick = tick
+        self.gamma0 = gamma0
+        self.polariser = polariser
+        self.alpha = alpha
+        self.stiffness = stiffness
+        self.damping_like = damping_like
+        self.field_like = field_like
+        self.H = H
+
+    @classmethod
+    def from_card(cls, card: DeviceCard, tick: float) -> MacrospinModel:
+        """Start from what the card says, before any calibration."""
+        torque = card.torque
+        epsilon = torque.P * torque.Lambda**2 / (torque.Lambda**2 + 1)
+        return cls(
+            tick=tick,
+            gamma0=card.material.gamma0,
+            polariser=torque.polariser,
+            alpha=card.material.alpha,
+            stiffness=0.8 * card.material.Ms,
+            damping_like=spin_torque_field(card) * epsilon,
+            field_like=spin_torque_field(card) * torque.eps_prime,
+            H=card.bias.H,
+        )
+
+    def fit(self, X: Any, y: Any) -> MacrospinModel:
+        """Fit the constants to single ticks.
+
+        Parameters
+        ----------
+        X : (n_samples, n_state + 1) array_like
+            state before the tick, then the held drive
+        y : (n_samples, n_targets) or (n_samples,) array_like
+            state at the end of the tick
+        """
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64)
+        self.one_dimensional_ = y.ndim == 1
+        y = y.reshape(len(y), -1).astype(float)
+        m, u = _split(X)
+        start = np.array([self.alpha, 0.0, self.stiffness, self.damping_like, self.field_like, *self.H])
+        self._scale = np.array([0.1, *[max(abs(self.stiffness), 1.0)] * 2, *[max(abs(self.damping_like), 1.0)] * 5])
+        best = start / self._scale
+        if y.shape[1] == 3 and X.shape[1] == 4:
+            every = max(1, len(X) // _ROWS)
+            few_m, few_u, few_y = jnp.asarray(m[::every]), jnp.asarray(u[::every]), _unit(y[::every])
+
+            def miss(theta: jnp.ndarray) -> jnp.ndarray:
+                return (self._tick(theta, few_m, few_u) - few_y).ravel()
+
+            run, slope = jax.jit(miss), jax.jit(jax.jacfwd(miss))
+            lower = np.full(8, -np.inf)
+            lower[0] = 1e-4 / self._scale[0]
+            fit = least_squares(
+                lambda t: np.asarray(run(t)), best, lambda t: np.asarray(slope(t)), (lower, np.inf), max_nfev=50
+            )
+            best = fit.x
+        self.theta_ = best * self._scale
+        self.alpha_, self.damping_like_, self.field_like_ = self.theta_[[0, 3, 4]]
+        self.stiffness_, self.H_ = np.array([self.theta_[1], 0, self.theta_[2]]), self.theta_[5:]
+        end = np.asarray(self._tick(best, jnp.asarray(m), jnp.asarray(u)))
+        design = np.column_stack([end, np.ones(len(end))])
+        self.readout_ = np.linalg.lstsq(design, y, rcond=1e-9)[0]
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Read-out at the end of one tick, (n_samples, n_targets) or (n_samples,)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        m, u = _split(X)
+        y = np.asarray(self.advance(jnp.asarray(m), jnp.asarray(u)))
+        return y[:, 0] if self.one_dimensional_ else y
+
+    def advance(self, m: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
+        """One tick for a batch, traceable by JAX: (n, 3), (n,) -> (n, n_targets)."""
+        end = self._tick(self.theta_ / self._scale, m, u)
+        return end @ self.readout_[:3] + self.readout_[3]
+
+    def _tick(self, theta: Any, m: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
+        alpha, kx, kz, a, b, *h0 = (value * scale for value, scale in zip(theta, self._scale, strict=True))
+        p = jnp.asarray(self.polariser)
+        stiffness, bias = jnp.stack([kx, 0.0 * kx, kz]), jnp.stack(h0)
+
+        def rhs(m: jnp.ndarray) -> jnp.ndarray:
+            h = bias - stiffness * m + u[:, None] * (a * jnp.cross(m, p) + b * p)
+            turn = -jnp.cross(m, h)
+            return self.gamma0 / (1 + alpha**2) * (turn + alpha * jnp.cross(m, turn))
+
+        steps = max(1, int(np.ceil(self.tick / _STEP)))
+        dt = self.tick / steps
+        m = _unit(m)
+        for _ in range(steps):
+            k1 = rhs(m)
+            k2 = rhs(m + dt / 2 * k1)
+            k3 = rhs(m + dt / 2 * k2)
+            m = _unit(m + dt / 6 * (k1 + 2 * k2 + 2 * k3 + rhs(m + dt * k3)))
+        return m
+
+
+def _split(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    state = X[:, : min(3, X.shape[1] - 1)]
+    return np.pad(state, ((0, 0), (0, 3 - state.shape[1]))), X[:, -1]
+
+
+def _unit(m: Any) -> Any:
+    return m / ((m**2).sum(axis=1, keepdims=True) + 1e-300) ** 0.5

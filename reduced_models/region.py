@@ -1,0 +1,104 @@
+"""The region of calibration: where in (m, u) a reduced model has been shown what happens."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from device_models.errors import SpinloomWarning
+
+QUANTILE = 0.999
+"""The threshold is this quantile of the distances between calibration trajectories."""
+WARN_SHARE = 0.01
+"""A share of node-ticks outside above which a warning is given."""
+_MOST_POINTS = 8000
+_MOST_QUERIES = 100_000
+
+
+class OutsideCalibration(SpinloomWarning):
+    """A roll-out or a network left the region that its reduced model was calibrated in."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Calibration points and the distance from them that counts as inside.
+
+    Attributes
+    ----------
+    points : (n, 4) ndarray
+        (m_x, m_y, m_z, u) before a tick, thinned
+    threshold : float
+        largest Euclidean distance in (m, u) that is inside; m is of unit length, u within +-1
+    """
+
+    points: np.ndarray
+    threshold: float
+
+    @classmethod
+    def from_calibration(cls, m: np.ndarray, u: np.ndarray) -> Region:
+        """Thin the calibration set and set the threshold.
+
+        The threshold is the 99.9 % quantile of the distance from the points of every fourth
+        trajectory to those of the others: what a new trajectory of the same kind would show.
+
+        Parameters
+        ----------
+        m : (n_trajectories, n_ticks, 3) ndarray
+            ``<m>`` before each tick
+        u : (n_trajectories, n_ticks) ndarray
+
+        Returns
+        -------
+        region : Region
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> region = Region.from_calibration(rng.uniform(-1, 1, (8, 100, 3)), rng.uniform(-1, 1, (8, 100)))
+        >>> float(region.outside(np.full((1, 3), 9.0), np.zeros(1)))
+        1.0
+        """
+        joined = np.concatenate([m, u[..., None]], axis=-1)
+        held_out = np.arange(len(joined)) % 4 == 3
+        kept, new = (_thin(part.reshape(-1, 4)) for part in (joined[~held_out], joined[held_out]))
+        distance, _ = cKDTree(kept).query(new)
+        return cls(_thin(joined.reshape(-1, 4)), float(np.quantile(distance, QUANTILE)))
+
+    def outside(self, m: np.ndarray, u: np.ndarray) -> float:
+        """Share of node-ticks that are farther than the threshold from every calibration point.
+
+        Parameters
+        ----------
+        m : (..., 3) ndarray
+            before each tick
+        u : (...) ndarray
+
+        Returns
+        -------
+        share : float
+            between 0 and 1; of an even sample where there are more than 100000 node-ticks
+        """
+        points = np.concatenate([np.asarray(m), np.asarray(u)[..., None]], axis=-1).reshape(-1, 4)
+        points = points[:: max(1, len(points) // _MOST_QUERIES)]
+        if not np.isfinite(points).all():
+            return 1.0
+        distance, _ = cKDTree(self.points).query(points, distance_upper_bound=self.threshold)
+        return float(np.isinf(distance).mean())
+
+    def warn(self, share: float, what: str) -> None:
+        """Warn if too large a share of ``what`` was outside."""
+        if share > WARN_SHARE:
+            warnings.warn(
+                f"{what}: {share:.1%} of the node-ticks were outside the region of calibration "
+                f"(farther than {self.threshold:.3g} in (m, u) from every calibrated point); "
+                "calibrate again with drives like these, or lower the gain",
+                OutsideCalibration,
+                stacklevel=2,
+            )
+
+
+def _thin(points: np.ndarray) -> np.ndarray:
+    return points[:: max(1, len(points) // _MOST_POINTS)]

@@ -1,0 +1,5 @@
+"""``python -m workflows`` is ``spinloom``."""
+
+from workflows.cli import main
+
+main()

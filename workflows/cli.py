@@ -1,0 +1,256 @@
+"""The command line ``spinloom``: each stage alone, and all together."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from device_models.errors import SpinloomError
+from workflows.console import console, emit, say, told_warnings
+
+app = typer.Typer(
+    name="spinloom",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From the card of one magnetic tunnel junction to a trained network of them, verified in full micromagnetics.",
+)
+train_app = typer.Typer(no_args_is_help=True, help="Train a network of reduced nodes.")
+app.add_typer(train_app, name="train")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Engine = Annotated[str, typer.Option(help="Full micromagnetic engine; see 'spinloom doctor'.")]
+Device = Annotated[Path, typer.Argument(metavar="DEVICE.toml", help="Device card, all values in SI units.")]
+Model = Annotated[Path, typer.Option(help="Reduced model, from 'spinloom fit'.")]
+Nodes = Annotated[int | None, typer.Option(help="Number of junctions in the network. [default: 40]")]
+Seed = Annotated[int, typer.Option(help="Seed of the fixed weights.")]
+Out = Annotated[Path, typer.Option(help="Where the result goes.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(version("spinloom"))
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say which engines are found, which versions are installed, and how to get what is missing.
+
+    Example: `spinloom doctor`
+    """
+    from workflows.doctor import doctor_stage
+
+    report = doctor_stage()
+    if as_json:
+        emit(report, True)
+        return
+    for name, engine in report["engines"].items():
+        say(f"{name}: {'works' if engine['works'] else 'found' if engine['found'] else 'not found'}")
+        emit({key: value for key, value in engine.items() if key not in ("found", "works") and value is not None}, False)
+    say("versions:")
+    emit(report["versions"], False)
+
+
+@app.command()
+def calibrate(
+    device: Device,
+    out: Out,
+    engine: Engine = "embedded",
+    tick: Annotated[float | None, typer.Option(help="Duration of a tick (s). [default: 7.5e-12]")] = None,
+    trajectories: Annotated[int | None, typer.Option(help="Number of runs. [default: 40]")] = None,
+    duration: Annotated[float | None, typer.Option(help="Of each run (s). [default: 6e-9]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the drives. [default: 0]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Drive a device in full micromagnetics and keep how it answered (NetCDF).
+
+    Example: `spinloom calibrate data/devices/disc60.toml --engine embedded --out cal.nc`
+    """
+    from device_models.calibration import Protocol
+    from device_models.card import load_card
+    from workflows.calibrate import calibrate_stage
+    from workflows.settings import override
+
+    protocol = override(Protocol(), tick=tick, trajectories=trajectories, duration=duration, seed=seed)
+    emit(calibrate_stage(load_card(device), engine, protocol, out), as_json)
+
+
+@app.command()
+def fit(
+    calibration: Annotated[Path, typer.Argument(metavar="CAL.nc", help="Calibration set.")],
+    out: Out,
+    kind: Annotated[str, typer.Option(help="flow_map or macrospin.")] = "flow_map",
+    as_json: Json = False,
+) -> None:
+    """Fit a reduced model, chosen and judged by roll-outs on held-out trajectories.
+
+    Example: `spinloom fit cal.nc --out model.nc`
+    """
+    from workflows.fit import fit_stage
+
+    emit(fit_stage(calibration, kind, out), as_json)
+
+
+@train_app.command("generate")
+def train_generate(
+    model: Model,
+    out: Out,
+    task: Annotated[str, typer.Option(help="sine, triangle, harmonics, square, or FILE.csv with one period.")],
+    nodes: Nodes = None,
+    seed: Seed = 0,
+    period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
+    free_periods: Annotated[int | None, typer.Option(help="Periods of the free run. [default: 100]")] = None,
+    method: Annotated[str | None, typer.Option(help="force or ridge. [default: force]")] = None,
+    training_periods: Annotated[int | None, typer.Option(help="Periods of training.")] = None,
+    spectral_radius: Annotated[float | None, typer.Option(help="Of the recurrent weights.")] = None,
+    feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within plus and minus this.")] = None,
+    bias: Annotated[float | None, typer.Option(help="Biases are uniform within plus and minus this.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Drive, in units of J_max, for v = 1.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network to generate a periodic series, and let it run free.
+
+    Examples: `spinloom train generate --task sine --model model.nc --nodes 40 --seed 0 --out sine.nc`,
+    `spinloom train generate --task my_wave.csv --model model.nc --out mine.nc`
+    """
+    from reduced_models.model import load_model
+    from workflows.settings import GenerateSettings, override
+    from workflows.train import generate_stage
+
+    base = GenerateSettings()
+    settings = override(
+        base,
+        tasks=(task,),
+        seed=seed,
+        period_ticks=period_ticks,
+        free_periods=free_periods,
+        training=override(base.training, method=method, periods=training_periods).model_dump(),
+        topology=override(
+            base.topology, nodes=nodes, spectral_radius=spectral_radius, feedback=feedback, bias=bias, gain=gain
+        ).model_dump(),
+    )
+    emit(generate_stage(load_model(model), model, settings, {task: out})[0], as_json)
+
+
+@train_app.command("recognise")
+def train_recognise(
+    model: Model,
+    out: Out,
+    nodes: Nodes = None,
+    seed: Seed = 0,
+    trials: Annotated[int | None, typer.Option(help="Trials to test on. [default: 400]")] = None,
+    periods: Annotated[int | None, typer.Option(help="Periods after onset. [default: 2]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network to tell sine, triangle, square and sawtooth apart, whatever their phase.
+
+    Example: `spinloom train recognise --model model.nc --nodes 40 --seed 0 --out recognise.nc`
+    """
+    from reduced_models.model import load_model
+    from workflows.settings import RecogniseSettings, override
+    from workflows.train import recognise_stage
+
+    base = RecogniseSettings()
+    topology = override(base.topology, nodes=nodes).model_dump()
+    settings = override(base, seed=seed, test_trials=trials, periods=periods, topology=topology)
+    emit(recognise_stage(load_model(model), model, settings, out), as_json)
+
+
+@app.command()
+def cosimulate(
+    network: Annotated[Path, typer.Argument(metavar="NET", help="Trained network.")],
+    engine: Engine = "embedded",
+    periods: Annotated[int, typer.Option(min=1, help="Periods in free run.")] = 20,
+    trials: Annotated[int, typer.Option(min=4, help="Trials, for a network that recognises.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Keep outputs and node traces (NetCDF).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a trained network with every node in full micromagnetics.
+
+    Example: `spinloom cosimulate sine.nc --engine embedded --periods 20`
+    """
+    from workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+
+    (trained,), model = load_networks([network])
+    if trained.task == "generate":
+        emit(verdict_generate([trained], model, engine, periods, out)[0], as_json)
+    else:
+        emit(verdict_recognise(trained, model, engine, trials), as_json)
+
+
+@app.command()
+def replay(
+    device: Device,
+    waveform: Annotated[Path, typer.Argument(metavar="WAVEFORM.csv", help="Columns t_s,u, or u alone with --tick.")],
+    out: Out,
+    engine: Engine = "embedded",
+    tick: Annotated[float | None, typer.Option(help="Duration of a row (s), for files without t_s.")] = None,
+    initial: Annotated[Path | None, typer.Option(help="OVF field to start from, instead of relaxing.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Drive one device with a waveform of yours (zero-order hold) and write t_s,u,mx,my,mz.
+
+    Example: `spinloom replay data/devices/disc60.toml wave.csv --engine embedded --out m.csv`
+    """
+    from device_models.card import load_card
+    from workflows.replay import replay_stage
+
+    emit(replay_stage(load_card(device), waveform, engine, tick, initial, out), as_json)
+
+
+@app.command()
+def run(
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="All choices of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    as_json: Json = False,
+) -> None:
+    """All stages: calibrate, fit, train, cosimulate, report. What is done is not done again.
+
+    Example: `spinloom run data/experiments/demo.toml --out runs/demo`
+    """
+    from workflows.run import run_experiment
+
+    summary = run_experiment(experiment, out)
+    if as_json:
+        emit(summary, True)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    as_json: Json = False,
+) -> None:
+    """Draw the page of a run again (DIR/report.html).
+
+    Example: `spinloom report runs/demo`
+    """
+    from workflows.report import report_stage
+
+    emit(report_stage(folder), as_json)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; a user's mistake ends with a message and exit code 2."""
+    try:
+        with told_warnings():
+            app(args=arguments)
+    except SpinloomError as error:
+        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; files are whole, and a repeated 'spinloom run' goes on from the last finished stage")
+        sys.exit(130)

@@ -1,0 +1,60 @@
+"""How the stages speak: progress and words on standard error, one JSON object on standard output."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A progress bar with the time left; yields what is to be called with every advance.
+
+    Where standard error is not a terminal, a line is written at the start and at the end.
+    """
+    if not console.is_terminal:
+        console.print(f"{what} ...")
+        yield lambda _: None
+        console.print(f"{what}: done")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+def say(text: str) -> None:
+    """A line for the person at the keyboard."""
+    console.print(text, soft_wrap=True)
+
+
+def emit(result: dict[str, Any], as_json: bool) -> None:
+    """The outcome of a stage: JSON on standard output if asked for, else a table on standard error."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    width = max((len(key) for key in result), default=0)
+    for key, value in result.items():
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        console.print(f"  {key:<{width}}  {text}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def told_warnings() -> Iterator[None]:
+    """Show this project's warnings as lines on standard error instead of Python's two-line form."""
+
+    def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+        console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = show
+        yield

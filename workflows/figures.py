@@ -1,0 +1,168 @@
+"""The pictures of a run, each as SVG text."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from device_models.card import DeviceCard
+from reduced_models.model import CalibratedModel, held_out
+
+TARGET, REDUCED, FULL = "#9aa3ad", "#1f6fb4", "#c8442d"
+"""Colours of the target, the reduced network and the network in full micromagnetics."""
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "spinloom",
+}
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def device(card: DeviceCard, field: np.ndarray) -> str:
+    """The relaxed field: in-plane direction as arrows, m_z as colour.
+
+    Parameters
+    ----------
+    field : (nx, ny, nz, 3) ndarray
+        the bottom layer of cells is drawn
+    """
+    figure, axes = _figure(4.2, 3.4)
+    ax = axes[0, 0]
+    nx, ny, _ = card.geometry.shape_cells
+    dx, dy, _ = (1e9 * d for d in card.geometry.cell)
+    m = np.where(card.geometry.mask()[..., None], field, np.nan)[:, :, 0]
+    x, y = (np.arange(nx) + 0.5 - nx / 2) * dx, (np.arange(ny) + 0.5 - ny / 2) * dy
+    edges = ((np.arange(nx + 1) - nx / 2) * dx, (np.arange(ny + 1) - ny / 2) * dy)
+    mesh = ax.pcolormesh(*edges, m[..., 2].T, cmap="coolwarm", vmin=-1, vmax=1, alpha=0.6)
+    every = max(1, max(nx, ny) // 18)
+    pick = slice(every // 2, None, every)
+    ax.quiver(
+        x[pick], y[pick], m[pick, pick, 0].T, m[pick, pick, 1].T, pivot="mid", scale=1.1 / (every * dx),
+        scale_units="x", units="x", width=0.09 * every * dx,
+    )  # fmt: skip
+    ax.set(xlabel="x (nm)", ylabel="y (nm)", aspect="equal", title=f"{card.name}, relaxed")
+    figure.colorbar(mesh, ax=ax, label="m_z (1)", shrink=0.8)
+    return _svg(figure)
+
+
+def calibration(dataset: xr.Dataset, shown: tuple[int, ...] = (0, 1, 3)) -> str:
+    """Drive and response of a few trajectories."""
+    figure, axes = _figure(9.2, 3.6, 2, len(shown), sharex=True, sharey="row")
+    t = dataset["t"].values * 1e9
+    for column, k in enumerate(shown):
+        top, bottom = axes[:, column]
+        top.step(t, dataset["u"].values[k], where="pre", color="black", lw=0.8)
+        top.set_title(f"trajectory {k}: {dataset['drive_kind'].values[k]}")
+        for component, colour in zip("xyz", (REDUCED, "#7a8794", FULL), strict=True):
+            m = dataset["m"].sel(component=component).values[k]
+            bottom.plot(t, m, color=colour, lw=0.9, label=f"<m_{component}>")
+        bottom.set_xlabel("t (ns)")
+    axes[0, 0].set_ylabel("drive u = J/J_max (1)")
+    axes[1, 0].set_ylabel("<m> (1)")
+    axes[1, -1].legend(loc="lower right", ncols=3, fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+    return _svg(figure)
+
+
+def rollout(dataset: xr.Dataset, model: CalibratedModel) -> str:
+    """The worst held-out trajectory: full micromagnetics, free roll-out, and their difference."""
+    numbers = np.flatnonzero(held_out(dataset.sizes["trajectory"]))
+    worst = numbers[int(np.argmax(model.info["holdout_nrmse_each"]))]
+    m = dataset["m"].values[worst]
+    rolled = model.simulate(dataset["u"].values[worst])
+    t = dataset["t"].values * 1e9
+    figure, axes = _figure(9.2, 3.8, 2, 1, sharex=True, height_ratios=[2, 1])
+    top, bottom = axes[:, 0]
+    for axis, colour in enumerate((REDUCED, "#7a8794", FULL)):
+        top.plot(t, m[:, axis], color=colour, lw=2.2, alpha=0.35)
+        top.plot(t, rolled[:, axis], color=colour, lw=0.9, label=f"<m_{'xyz'[axis]}>")
+        bottom.plot(t, 1e3 * (rolled - m)[:, axis], color=colour, lw=0.8)
+    top.set(ylabel="<m> (1)", title=f"held-out trajectory {worst}, the worst: wide full, thin reduced")
+    top.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    bottom.set(xlabel="t (ns)", ylabel="difference (10⁻³)")
+    return _svg(figure)
+
+
+def task(record: xr.Dataset, name: str, periods: int = 5) -> str:
+    """Target, reduced and full output of the first and last periods, with the error under them."""
+    one = record.sel(network=name)
+    f = one["f"].values
+    ticks, total = len(f), record.sizes["tick"]
+    t = record["t"].values * 1e9
+    target = np.tile(f, total // ticks)
+    error_reduced, error_full = one["z_reduced"].values - target, one["z_full"].values - target
+    shown = min(periods, total // ticks) * ticks
+    spans = [slice(0, shown), slice(total - shown, total)] if total > 2 * shown else [slice(0, shown)]
+    figure, axes = _figure(9.2, 3.4, 2, len(spans), sharey="row", sharex="col", height_ratios=[2, 1])
+    for column, span in enumerate(spans):
+        top, bottom = axes[:, column]
+        top.plot(t[span], target[span], color=TARGET, lw=3.5, label="target")
+        top.plot(t[span], one["z_reduced"].values[span], color=REDUCED, label="reduced")
+        top.plot(t[span], one["z_full"].values[span], color=FULL, ls="--", label="full micromagnetics")
+        top.set_title(("first" if column == 0 else "last") + f" {shown // ticks} of {total // ticks} periods")
+        bottom.plot(t[span], 1e3 * error_reduced[span], color=REDUCED)
+        bottom.plot(t[span], 1e3 * error_full[span], color=FULL)
+        bottom.set_xlabel("t in free run (ns)")
+    axes[0, 0].set_ylabel("output z (1)")
+    axes[1, 0].set_ylabel("z − f (10⁻³)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return _svg(figure)
+
+
+def nodes(record: xr.Dataset, name: str, shown: int = 8, periods: int = 3) -> str:
+    """State of some junctions in closed loop, reduced and full."""
+    one = record.sel(network=name)
+    span = slice(0, periods * len(one["f"]))
+    t = record["t"].values[span] * 1e9
+    figure, axes = _figure(9.2, 3.0, 2, shown // 2, sharex=True, sharey=True)
+    for node, ax in enumerate(axes.ravel()):
+        ax.plot(t, one["r_reduced"].values[span, node], color=REDUCED, lw=2.4, alpha=0.4, label="reduced")
+        ax.plot(t, one["r_full"].values[span, node], color=FULL, lw=0.9, label="full micromagnetics")
+        ax.set_title(f"node {node}", fontsize=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("t (ns)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("r (1)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return _svg(figure)
+
+
+def confusion(classes: list[str], tables: dict[str, list[list[int]]]) -> str:
+    """Confusion matrices side by side, in trials."""
+    figure, axes = _figure(4.4 * len(tables), 3.5, 1, len(tables))
+    for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
+        counts = np.array(table)
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for i, j in np.ndindex(*counts.shape):
+            ax.text(j, i, counts[i, j], ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+        places = range(len(classes))
+        ax.set_xticks(places, classes, rotation=30, ha="right")
+        ax.set_yticks(places, classes)
+        ax.spines[:].set_visible(False)
+        ax.set(xlabel="recognised as (trials)", ylabel="fed in (trials)", title=title)
+    return _svg(figure)

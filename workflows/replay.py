@@ -1,0 +1,61 @@
+"""Stage: play a waveform of the user's into one device."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from device_models import files
+from device_models.card import DeviceCard
+from device_models.drives import read_waveform
+from device_models.engines import check_engine, open_engine
+from device_models.system import read_field
+from workflows.console import progress
+
+
+def replay_stage(
+    card: DeviceCard, waveform: Path, engine_name: str, tick: float | None, initial: Path | None, out: Path
+) -> dict[str, Any]:
+    """Drive one device with held values and write ``t_s,u,mx,my,mz`` at the end of each.
+
+    Parameters
+    ----------
+    card : DeviceCard
+    waveform : path
+        CSV, see :func:`device_models.drives.read_waveform`
+    engine_name : str
+    tick : float, optional
+        duration of a row (s), for files without ``t_s``
+    initial : path, optional
+        OVF field to start from; the card's start is relaxed if not given
+    out : path
+        CSV
+
+    Returns
+    -------
+    result : dict
+        ``engine, ticks, device_ns, wall_s, out``
+    """
+    check_engine(engine_name)
+    durations, u = read_waveform(waveform, tick)
+    field = None if initial is None else read_field(initial)
+    files.check_writable(out)
+    began = time.perf_counter()
+    engine = open_engine(engine_name, card, float(durations[0]), field)
+    with progress(f"replay {waveform.name} on {card.name}", len(u)) as advance:
+        _, m = engine.play(durations, u, advance)
+    mx, my, mz = m.T
+    table = pd.DataFrame({"t_s": np.cumsum(durations), "u": u, "mx": mx, "my": my, "mz": mz})
+    with files.written_whole(out) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.12g")
+    return {
+        "engine": engine_name,
+        "ticks": len(u),
+        "device_ns": float(durations.sum() * 1e9),
+        "wall_s": time.perf_counter() - began,
+        "out": str(out),
+    }

@@ -1,0 +1,221 @@
+"""All stages of an experiment, one after the other; what is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from device_models import files
+from device_models.card import DeviceCard
+from device_models.engines import check_engine
+from device_models.errors import SpinloomError
+from device_models.provenance import stamp, versions
+from networks.tasks import target
+from reduced_models.model import load_model
+from workflows.calibrate import calibrate_stage
+from workflows.console import say
+from workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+from workflows.fit import fit_stage
+from workflows.report import report_stage
+from workflows.settings import Experiment, load_experiment
+from workflows.train import generate_stage, recognise_stage
+
+Result = dict[str, Any]
+
+
+class Stages:
+    """Results of stages in a folder, each with a digest of what it was made from.
+
+    Parameters
+    ----------
+    folder : path
+        of the run; ``stages/NAME.json`` holds a stage's result and the digest of its input
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results: dict[str, Any] = {}
+        self.wall_s: dict[str, float] = {}
+
+    def do(self, name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> Any:
+        """Return the stored result if its input is the same and its files are there, else compute it."""
+        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        path = self.folder / "stages" / f"{name}.json"
+        stored = _stored(path)
+        if stored.get("made_from") == key and stored.get("files") == _digests(outputs):
+            say(f"{name}: done before, kept")
+        else:
+            began = time.perf_counter()
+            result = work()
+            wall = time.perf_counter() - began
+            stored = {"made_from": key, "result": result, "wall_s": wall, "files": _digests(outputs)}
+            with files.written_whole(path) as temporary:
+                temporary.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+        self.results[name], self.wall_s[name] = stored["result"], stored["wall_s"]
+        return stored["result"]
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digests(paths: list[Path]) -> dict[str, str | None]:
+    return {path.name: files.digest(path) if path.is_file() else None for path in paths}
+
+
+def run_experiment(path: Path, folder: Path) -> Result:
+    """Calibrate, fit, train, cosimulate and report.
+
+    Parameters
+    ----------
+    path : path
+        of the experiment's TOML
+    folder : path
+        of the results; a folder that holds anything else is left alone
+
+    Returns
+    -------
+    summary : dict
+        what ``summary.json`` holds
+    """
+    experiment, card = load_experiment(path)
+    check_engine(experiment.engine)
+    for task in experiment.generate.tasks:
+        target(task, experiment.generate.period_ticks)
+    _claim(folder)
+    stages = Stages(folder)
+    calibration, model_path = folder / "calibration.nc", folder / "model.nc"
+    stages.do(
+        "calibrate",
+        [card.to_json(), experiment.engine, experiment.calibration.model_dump()],
+        [calibration],
+        lambda: calibrate_stage(card, experiment.engine, experiment.calibration, calibration),
+    )
+    source = [files.digest(calibration), experiment.model]
+    stages.do("fit", source, [model_path], lambda: fit_stage(calibration, experiment.model, model_path))
+    _train(experiment, model_path, folder, stages)
+    _verdict(experiment, folder, stages)
+    summary = summarise(experiment, card, stages)
+    with files.written_whole(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    report_stage(folder)
+    say(f"report: {folder / 'report.html'}")
+    return summary
+
+
+def _claim(folder: Path) -> None:
+    """Take an empty folder, or one that an earlier run took."""
+    mark = folder / "stages"
+    if folder.exists() and not folder.is_dir():
+        raise SpinloomError(f"{folder}: is a file; choose a folder for the results")
+    if folder.is_dir() and not mark.is_dir() and any(folder.iterdir()):
+        raise SpinloomError(f"{folder}: holds other files; choose an empty folder for the results")
+    try:
+        mark.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpinloomError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+    files.check_writable(folder / "summary.json")
+
+
+def network_paths(experiment: Experiment, folder: Path) -> dict[str, Path]:
+    """Where the generator of each task is kept."""
+    return {task: folder / f"network-{Path(task).stem}.nc" for task in experiment.generate.tasks}
+
+
+def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stages) -> None:
+    model, digest = load_model(model_path), files.digest(model_path)
+    outs = network_paths(experiment, folder)
+    if outs:
+        settings = experiment.generate
+        # The target's values, not only its name: a user's CSV may have changed.
+        targets = [target(task, settings.period_ticks).tolist() for task in outs]
+        stages.do(
+            "train-generate",
+            [digest, settings.model_dump(mode="json", exclude={"full_periods"}), targets],
+            list(outs.values()),
+            lambda: generate_stage(model, model_path, settings, outs),
+        )
+    recogniser = folder / "network-recognise.nc"
+    stages.do(
+        "train-recognise",
+        [digest, experiment.recognise.model_dump(mode="json", exclude={"full_trials"})],
+        [recogniser],
+        lambda: recognise_stage(model, model_path, experiment.recognise, recogniser),
+    )
+
+
+def _verdict(experiment: Experiment, folder: Path, stages: Stages) -> None:
+    paths, record = list(network_paths(experiment, folder).values()), folder / "cosimulation.nc"
+    if paths:
+        periods = experiment.generate.full_periods
+        networks, model = load_networks(paths)
+        stages.do(
+            "cosimulate-generate",
+            [_digests(paths), experiment.engine, periods],
+            [record],
+            lambda: verdict_generate(networks, model, experiment.engine, periods, record),
+        )
+    recogniser = folder / "network-recognise.nc"
+    (network,), model = load_networks([recogniser])
+    trials = experiment.recognise.full_trials
+    stages.do(
+        "cosimulate-recognise",
+        [files.digest(recogniser), experiment.engine, trials],
+        [],
+        lambda: verdict_recognise(network, model, experiment.engine, trials),
+    )
+
+
+def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Result:
+    """The figures of a run, as ``summary.json`` holds them."""
+    done = stages.results
+    calibration, fit = done["calibrate"], done["fit"]
+    trained, full = done["train-recognise"], done["cosimulate-recognise"]
+    generated = {}
+    for reduced, verdict in zip(done.get("train-generate", []), done.get("cosimulate-generate", []), strict=True):
+        generated[verdict["task"]] = {
+            "seed": reduced["seed"],
+            "period_s": reduced["period_s"],
+            "nrmse_reduced": reduced["nrmse"],
+            "periods_reduced": reduced["periods"],
+            "nrmse_full": verdict["nrmse_full"],
+            "periods_full": verdict["periods"],
+            "phase_drift_per_period": verdict["phase_drift_per_period"],
+            "max_node_difference": verdict["max_node_difference"],
+            "outside_share_reduced": reduced["outside_share"],
+            "outside_share_full": verdict["outside_share"],
+        }
+    return {
+        "name": experiment.name,
+        "device": json.loads(card.to_json()),
+        "engine": {"name": calibration["engine"], "version": calibration["engine_version"]},
+        "calibration": {key: calibration[key] for key in ("device_ns", "wall_s", "trajectories", "tick_s")},
+        "reduced_model": {
+            key: fit[key] for key in ("kind", "holdout_nrmse", "us_per_device_tick", "outside_share", "params")
+        },
+        "generate": generated,
+        "recognise": {
+            "classes": trained["classes"],
+            "seed": trained["seed"],
+            "accuracy_reduced": trained["accuracy"],
+            "trials_reduced": trained["trials"],
+            "accuracy_full": full["accuracy_full"],
+            "trials_full": full["trials"],
+            "confusion_reduced": trained["confusion"],
+            "confusion_full": full["confusion"],
+            "outside_share_reduced": trained["outside_share"],
+            "outside_share_full": full["outside_share"],
+        },
+        "wall_s": stages.wall_s,
+        "experiment": experiment.model_dump(mode="json"),
+        "versions": versions(),
+        "made": {key: value for key, value in stamp().items() if key != "versions"},
+    }
