@@ -23,6 +23,9 @@ def _unit(vector: Vector) -> Vector:
     norm = math.hypot(*vector)
     if norm == 0:
         raise ValueError("expected a direction, got the zero vector")
+    if abs(norm - 1) < 1e-15:
+        # Dividing again would change last digits, and a card read back would not equal the one written.
+        return vector
     x, y, z = (component / norm for component in vector)
     return (x, y, z)
 
@@ -165,7 +168,11 @@ class DeviceCard(_Section):
     @classmethod
     def from_json(cls, text: str) -> DeviceCard:
         """The inverse of :meth:`to_json`."""
-        return parse_card(json.loads(text), source="stored device card")
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SpinloomError(f"stored device card: not valid JSON ({error})") from None
+        return parse_card(values, source="stored device card")
 
 
 _UNITS = {

@@ -47,12 +47,14 @@ def calibration_drive(kind: str, n_ticks: int, tick: float, rng: np.random.Gener
     nyquist = 0.5 / tick
     amplitude, offset = np.exp(rng.uniform(np.log(0.4), np.log(4.0))), rng.uniform(-0.8, 0.8)
     if kind == "noise":
-        cutoff = np.exp(rng.uniform(np.log(0.5e9), np.log(min(20e9, nyquist / 2))))
+        high = min(20e9, nyquist / 2)
+        cutoff = np.exp(rng.uniform(np.log(min(0.5e9, high)), np.log(high)))
         spectrum = np.fft.rfft(rng.standard_normal(n_ticks))
         u = np.fft.irfft(spectrum * (np.fft.rfftfreq(n_ticks, tick) < cutoff), n_ticks)
         u = offset + u * 0.5 * amplitude / max(u.std(), 1e-12)
     elif kind == "chirp":
-        low, high = 0.3e9, min(10e9, nyquist / 2)
+        high = min(10e9, nyquist / 2)
+        low = min(0.3e9, high)
         phase = 2 * np.pi * (low * t + (high - low) * t**2 / (2 * max(t[-1], tick)))
         u = offset + amplitude * np.sin(phase + rng.uniform(0, 2 * np.pi))
     elif kind == "tones":
@@ -88,7 +90,7 @@ def _numbers(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         got = table[column].iloc[bad[0]]
-        raise SpinloomError(f"{path}: column {column}, row {bad[0] + 1}: expected a finite number, got {got!r}")
+        raise SpinloomError(f"{path}: column {column}, row {bad[0] + 1}: expected a finite number, got {str(got)!r}")
     return values
 
 

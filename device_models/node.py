@@ -26,8 +26,15 @@ class Node(Protocol):
         live elsewhere, such as other processes, say no and are advanced by a plain loop
     """
 
-    tick: float
-    traceable: bool
+    @property
+    def tick(self) -> float:
+        """Duration of one tick (s)."""
+        ...
+
+    @property
+    def traceable(self) -> bool:
+        """Whether JAX may trace ``step``."""
+        ...
 
     def start(self, n: int) -> tuple[State, Any]:
         """Put ``n`` devices in equilibrium.

@@ -71,11 +71,8 @@ class Arrays(NamedTuple):
 
 def arrays(weights: Weights, axis: tuple[float, float, float]) -> Arrays:
     """Weights as arrays; ``axis`` is e_read."""
-    return Arrays(
-        *(jnp.asarray(a) for a in (weights.W, weights.w_fb, weights.W_in, weights.b, weights.gain)),
-        jnp.asarray(weights.w_out),
-        jnp.asarray(axis),
-    )
+    w = weights
+    return Arrays(*map(jnp.asarray, (w.W, w.w_fb, w.W_in, w.b, w.gain, w.w_out, axis)))
 
 
 def start(node: Node, networks: int, nodes: int) -> LoopState:
@@ -103,7 +100,7 @@ def advance(node: Node, a: Arrays, state: LoopState, s: Any) -> tuple[Any, Any, 
 
 
 def readout(w_out: Any, r: Any) -> Any:
-    """z = w [r, 1]: (S, K, N + 1), (S, N) -> (S, K)."""
+    """Output w [r, 1]: (S, K, N + 1), (S, N) -> (S, K)."""
     return jnp.einsum("skn,sn->sk", w_out[..., :-1], r) + w_out[..., -1]
 
 

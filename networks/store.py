@@ -114,11 +114,8 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
     dataset = files.load(path, KIND, FORMAT)
     try:
         attrs = dataset.attrs
-        weights = Weights(
-            *(dataset[name].values[None] for name in ("W", "w_fb", "W_in", "b")),
-            np.array([float(attrs["gain"])]),
-            dataset["w_out"].values[None],
-        )
+        W, w_fb, W_in, b, w_out = (dataset[name].values[None] for name in ("W", "w_fb", "W_in", "b", "w_out"))
+        weights = Weights(W, w_fb, W_in, b, np.array([float(attrs["gain"])]), w_out)
         x, y, z = (float(component) for component in attrs["axis"])
         network = TrainedNetwork(
             task=attrs["task"],

@@ -21,29 +21,42 @@ Progress = Callable[[int], None] | None
 
 
 class Training(BaseModel):
-    """How a read-out is trained.
+    """How a read-out is trained to generate.
 
     Attributes
     ----------
     method : {"force", "ridge"}
-    periods : int
-        of the target, during training
-    ridge : float
-        penalty on the read-out; FORCE begins with P = I / ridge
+        ``ridge``: teacher-forced ridge regression alone; ``force``: that, and then FORCE
+    teacher_periods : int
+        of the target, teacher-forced; the first tenth is washout
     noise : float
-        rms of the noise on the fed-back target (ridge only), without which a teacher-forced
-        read-out is not stable once the loop is closed
+        rms of the noise on the fed-back target, without which a teacher-forced read-out is
+        not stable once the loop is closed
+    ridge : float
+        penalty on the read-out, per tick
+    force_periods : int
+        of FORCE, in closed loop and without noise
+    prior_ticks : float
+        how many ticks the teacher-forced data count for when FORCE begins; few let it move
+        far from the ridge solution
     seed : int
-        of that noise
+        of the noise
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: Literal["force", "ridge"] = "force"
-    periods: int = Field(default=300, ge=1, le=100_000)
-    ridge: float = Field(default=1e-3, gt=0, le=1e6)
-    noise: float = Field(default=1e-2, ge=0, le=1)
+    teacher_periods: int = Field(default=60, ge=2, le=100_000)
+    noise: float = Field(default=1e-3, ge=0, le=1)
+    ridge: float = Field(default=3e-7, gt=0, le=1e6)
+    force_periods: int = Field(default=300, ge=1, le=1_000_000)
+    prior_ticks: float = Field(default=1200, gt=0, le=1e9)
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def periods(self) -> int:
+        """Periods of the target that training takes."""
+        return self.teacher_periods + (self.force_periods if self.method == "force" else 0)
 
 
 def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None) -> Weights:
@@ -67,23 +80,85 @@ def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training
         with the trained read-out
     """
     f = np.broadcast_to(np.asarray(f).reshape(len(f), -1), (len(f), weights.networks))
-    method = force if how.method == "force" else teacher_forced_ridge
-    return method(node, weights, axis, f, how, progress)
+    state, weights, covariance = teacher_forced_ridge(node, weights, axis, f, how, progress)
+    if how.method == "ridge":
+        return weights
+    return force(node, weights, axis, f, how.force_periods, covariance * how.prior_ticks, state, progress)
 
 
-def force(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None) -> Weights:
+def teacher_forced_ridge(
+    node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None
+) -> tuple[LoopState, Weights, np.ndarray]:
+    """Ridge regression of the target on states recorded while the noisy target feeds back.
+
+    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S).
+
+    Returns
+    -------
+    state : LoopState
+        at the end, with the loop about to be closed
+    weights : Weights
+        with the read-out
+    covariance : (S, N + 1, N + 1) ndarray
+        mean of x x^T + ridge, x = [r, 1]: what is known of the states, noise included
+    """
+    target = np.tile(f, (how.teacher_periods, 1))
+    noise = how.noise * np.random.default_rng(how.seed).standard_normal(target.shape)
+    hold = np.arange(len(target)) < len(target) - 1
+    state, record = run(node, weights, axis, target=target + noise, hold=hold, progress=progress)
+    keep = slice(len(f) * (how.teacher_periods // 10), None)
+    w_out, covariance = [], []
+    for network in range(weights.networks):
+        r = record.r[keep, network]
+        fit = Ridge(alpha=how.ridge * len(r)).fit(r, target[keep, network])
+        x = np.column_stack([r, np.ones(len(r))])
+        w_out.append([[*fit.coef_, fit.intercept_]])
+        covariance.append(x.T @ x / len(x) + how.ridge * np.eye(x.shape[1]))
+    weights = weights.with_readout(np.array(w_out))
+    last = readout(jnp.asarray(weights.w_out), jnp.asarray(record.r[-1]))[:, 0]
+    return state._replace(z=last), weights, np.stack(covariance)
+
+
+def force(
+    node: Node,
+    weights: Weights,
+    axis: Axis,
+    f: np.ndarray,
+    periods: int,
+    precision: np.ndarray | None = None,
+    state: LoopState | None = None,
+    progress: Progress = None,
+) -> Weights:
     r"""Recursive least squares while the output feeds back (Sussillo and Abbott, Neuron 63, 544 (2009)).
 
     In every tick, with :math:`x = [r, 1]` and the error e before the update,
     :math:`k = Px,\ c = 1/(1 + x\cdot k),\ P \leftarrow P - c\,kk^T,\ w \leftarrow w - c\,e\,k`.
 
-    Parameters and returns as in :func:`train`, with ``f`` of shape (period_ticks, S).
+    Parameters
+    ----------
+    node, weights, axis
+        as in :func:`train`; training goes on from the read-out that the weights have
+    f : (period_ticks, S) ndarray
+    periods : int
+    precision : (S, N + 1, N + 1) ndarray, optional
+        inverse of P at the start; the unit matrix if not given
+    state : LoopState, optional
+        where to go on from; equilibrium if not given
+    progress : callable, optional
+        called with the number of ticks just done
+
+    Returns
+    -------
+    weights : Weights
+        with the trained read-out
     """
     a = arrays(weights, axis)
     S, N = weights.networks, weights.nodes
-    carry = (start(node, S, N), jnp.zeros((S, N + 1)), jnp.broadcast_to(jnp.eye(N + 1) / how.ridge, (S, N + 1, N + 1)))
-    for _ in range(how.periods):
-        carry = (_force_scan if node.traceable else _force_loop)(node, a, carry, f)
+    P = jnp.broadcast_to(jnp.eye(N + 1), (S, N + 1, N + 1)) if precision is None else jnp.linalg.inv(precision)
+    carry = (start(node, S, N) if state is None else state, jnp.asarray(weights.w_out[:, 0]), P)
+    advance_period = _force_scan if node.traceable else _force_loop
+    for _ in range(periods):
+        carry = advance_period(node, a, carry, f)
         if progress is not None:
             jax.block_until_ready(carry[1])
             progress(len(f))
@@ -111,26 +186,6 @@ def _force_loop(node: Node, a: Arrays, carry: tuple, f: Any) -> tuple:
     for target in f:
         carry, _ = _force_tick(node, a, carry, target)
     return carry
-
-
-def teacher_forced_ridge(
-    node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None
-) -> Weights:
-    """Ridge regression of the target on states recorded while the noisy target feeds back.
-
-    Parameters and returns as in :func:`train`, with ``f`` of shape (period_ticks, S); the first
-    tenth of the periods is washout.
-    """
-    S = weights.networks
-    target = np.tile(f, (how.periods, 1))
-    noise = how.noise * np.random.default_rng(how.seed).standard_normal(target.shape)
-    _, record = run(node, weights, axis, target=target + noise, hold=np.ones(len(target), bool), progress=progress)
-    keep = slice(len(f) * (how.periods // 10), None)
-    w_out = np.empty((S, 1, weights.nodes + 1))
-    for network in range(S):
-        fit = Ridge(alpha=how.ridge).fit(record.r[keep, network], target[keep, network])
-        w_out[network, 0] = [*fit.coef_, fit.intercept_]
-    return weights.with_readout(w_out)
 
 
 def train_classifier(features: np.ndarray, classes: np.ndarray, n_classes: int, ridge: float) -> np.ndarray:

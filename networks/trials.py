@@ -176,11 +176,7 @@ def recognise(
     phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, S * trials)
     s = inputs(classes, phases, n_ticks, period_ticks)
     many = weights.repeat(trials)
-    _, record = run(
-        node, many, axis, target=np.zeros_like(s), hold=np.ones(n_ticks, bool), s=s, progress=progress
-    )
+    _, record = run(node, many, axis, target=np.zeros_like(s), hold=np.ones(n_ticks, bool), s=s, progress=progress)
     features = record.r[-period_ticks:].mean(axis=0)
     answers = classify(many.w_out, features)
-    return Recognition(
-        features.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials), record
-    )
+    return Recognition(features.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials), record)

@@ -41,7 +41,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -60,7 +62,7 @@ def doctor(as_json: Json = False) -> None:
         return
     for name, engine in report["engines"].items():
         say(f"{name}: {'works' if engine['works'] else 'found' if engine['found'] else 'not found'}")
-        emit({key: value for key, value in engine.items() if key not in ("found", "works") and value is not None}, False)
+        emit({key: value for key, value in engine.items() if key not in ("found", "works") and value}, False)
     say("versions:")
     emit(report["versions"], False)
 
@@ -115,10 +117,10 @@ def train_generate(
     period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
     free_periods: Annotated[int | None, typer.Option(help="Periods of the free run. [default: 100]")] = None,
     method: Annotated[str | None, typer.Option(help="force or ridge. [default: force]")] = None,
-    training_periods: Annotated[int | None, typer.Option(help="Periods of training.")] = None,
+    force_periods: Annotated[int | None, typer.Option(help="Periods of FORCE.")] = None,
     spectral_radius: Annotated[float | None, typer.Option(help="Of the recurrent weights.")] = None,
-    feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within plus and minus this.")] = None,
-    bias: Annotated[float | None, typer.Option(help="Biases are uniform within plus and minus this.")] = None,
+    feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within this.")] = None,
+    bias: Annotated[float | None, typer.Option(help="Biases are uniform within this.")] = None,
     gain: Annotated[float | None, typer.Option(help="Drive, in units of J_max, for v = 1.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +140,7 @@ def train_generate(
         seed=seed,
         period_ticks=period_ticks,
         free_periods=free_periods,
-        training=override(base.training, method=method, periods=training_periods).model_dump(),
+        training=override(base.training, method=method, force_periods=force_periods).model_dump(),
         topology=override(
             base.topology, nodes=nodes, spectral_radius=spectral_radius, feedback=feedback, bias=bias, gain=gain
         ).model_dump(),

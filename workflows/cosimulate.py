@@ -126,9 +126,7 @@ def _record(
     )
 
 
-def verdict_recognise(
-    network: TrainedNetwork, model: CalibratedModel, engine_name: str, trials: int
-) -> dict[str, Any]:
+def verdict_recognise(network: TrainedNetwork, model: CalibratedModel, engine_name: str, trials: int) -> dict[str, Any]:
     """Trials of a trained recogniser, every junction in full micromagnetics.
 
     Returns

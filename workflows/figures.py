@@ -15,7 +15,7 @@ from reduced_models.model import CalibratedModel, held_out
 
 TARGET, REDUCED, FULL = "#9aa3ad", "#1f6fb4", "#c8442d"
 """Colours of the target, the reduced network and the network in full micromagnetics."""
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,

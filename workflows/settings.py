@@ -42,7 +42,7 @@ class GenerateSettings(_Settings):
     washout: int = Field(default=8, ge=1, le=10_000)
     free_periods: int = Field(default=100, ge=1, le=1_000_000)
     full_periods: int = Field(default=20, ge=1, le=1_000_000)
-    topology: Topology = Topology(spectral_radius=1.11, feedback=1.67, bias=0.66, gain=0.79)
+    topology: Topology = Topology(spectral_radius=0.64, feedback=2.95, bias=0.95, gain=0.61)
     training: Training = Training()
 
 
@@ -69,8 +69,8 @@ class RecogniseSettings(_Settings):
     train_trials: int = Field(default=400, ge=8, le=100_000)
     test_trials: int = Field(default=400, ge=4, le=100_000)
     full_trials: int = Field(default=20, ge=4, le=100_000)
-    ridge: float = Field(default=1e-4, gt=0, le=1e6)
-    topology: Topology = Topology(spectral_radius=0.14, input=1.7, bias=0.5, gain=0.5)
+    ridge: float = Field(default=1e-3, gt=0, le=1e6)
+    topology: Topology = Topology(spectral_radius=0.3, input=1.7, bias=0.8, gain=0.8)
 
 
 class Experiment(_Settings):

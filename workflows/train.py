@@ -52,7 +52,7 @@ def train_generate(
     with progress(f"free run, {settings.free_periods} periods", free_ticks) as advance:
         result = generate(model, weights, axis, f, settings.free_periods, settings.washout, advance)
     outside = outside_shares(model, result.record.m, result.record.u)
-    summaries = [
+    summaries: list[dict[str, Any]] = [
         {
             "task": task,
             "seed": seed,
@@ -133,15 +133,15 @@ def train_recognise(
     with progress("train and test recognition", 2 * ticks * len(seeds)) as advance:
         for seed in seeds:
             weights = draw(settings.topology, [seed])
-            timing = {"period_ticks": settings.period_ticks, "periods": settings.periods, "progress": advance}
-            seen = recognise(
-                model, weights, axis, trials=settings.train_trials, seed=seed * _SEED_STEP, **timing
-            )
+            timing: dict[str, Any] = {
+                "period_ticks": settings.period_ticks,
+                "periods": settings.periods,
+                "progress": advance,
+            }
+            seen = recognise(model, weights, axis, trials=settings.train_trials, seed=seed * _SEED_STEP, **timing)
             w_out = train_classifier(seen.features[0], seen.classes[0], len(CLASSES), settings.ridge)
             weights = weights.with_readout(w_out[None])
-            test = recognise(
-                model, weights, axis, trials=settings.test_trials, seed=seed * _SEED_STEP + 1, **timing
-            )
+            test = recognise(model, weights, axis, trials=settings.test_trials, seed=seed * _SEED_STEP + 1, **timing)
             outside = model.region.outside(test.record.m, test.record.u)
             model.region.warn(outside, f"recognise, seed {seed}")
             networks.append(weights)
@@ -159,9 +159,7 @@ def train_recognise(
     return Weights.stack(networks), tests, results
 
 
-def recognise_stage(
-    model: CalibratedModel, model_path: Path, settings: RecogniseSettings, out: Path
-) -> dict[str, Any]:
+def recognise_stage(model: CalibratedModel, model_path: Path, settings: RecogniseSettings, out: Path) -> dict[str, Any]:
     """Train one network to recognise and save it.
 
     Returns

@@ -51,11 +51,17 @@ def demag_tensor(shape: tuple[int, int, int], cell: tuple[float, float, float]) 
 
 
 def _mirror(octant: np.ndarray) -> np.ndarray:
-    """Extend from non-negative offsets to all: diagonal terms are even, xy is odd in x and y, and so on."""
+    """Extend from non-negative offsets to all: diagonal terms are even, xy is odd in x and y, and so on.
+
+    An odd term vanishes where its offset does; rounding would leave 1e-22 there, and
+    a layer of one cell would no longer fall into an in-plane and a perpendicular block.
+    """
     odd_axes = [(), (), (), (1, 2), (1, 3), (2, 3)]
     full = []
     for component, odd in zip(octant, odd_axes, strict=True):
-        extended = component
+        extended = component.copy()
+        for axis in odd:
+            extended[(slice(None),) * (axis - 1) + (0,)] = 0
         for axis in range(3):
             sign = -1.0 if axis + 1 in odd else 1.0
             mirrored = np.flip(np.delete(extended, 0, axis=axis), axis=axis)

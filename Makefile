@@ -1,0 +1,74 @@
+# The two commands that matter: make demo, make test. Everything lives in .venv; 'make help' lists the rest.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := runs/demo
+SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
+
+# The first interpreter that is new enough; 'make install PYTHON=python3.12' chooses another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c '$(SUITABLE)' >/dev/null 2>&1 && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint coverage clean distclean
+
+help: ## show this list
+	@echo "Spinloom. Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 @\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo "Needs Python 3.11 or newer; PYTHON=python3.12 chooses the interpreter that $(VENV) is made with."
+
+install: $(STAMP) ## make .venv and install Spinloom in it, with the versions of constraints.txt
+
+$(BIN)/python:
+	@py='$(PYTHON)'; \
+	if [ -z "$$py" ]; then \
+		echo "error: no Python 3.11 or newer was found; install one, or name it: make install PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$py" -c 'pass' >/dev/null 2>&1; then \
+		echo "error: '$$py' does not run; name a Python 3.11 or newer: make install PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$py" -c '$(SUITABLE)'; then \
+		echo "error: '$$py' is $$("$$py" --version 2>&1), but Spinloom needs Python 3.11 or newer" >&2; \
+		exit 1; \
+	fi; \
+	echo "making $(VENV) with $$("$$py" --version 2>&1)"; \
+	if ! "$$py" -m venv $(VENV); then \
+		rm -rf $(VENV); \
+		echo "error: '$$py' cannot make virtual environments; install its venv module (Debian, Ubuntu: package python3-venv)" >&2; \
+		exit 1; \
+	fi
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -c '$(SUITABLE)' || { \
+		echo "error: $(VENV) holds $$($(BIN)/python --version 2>&1), but Spinloom needs 3.11 or newer; run 'make distclean'" >&2; \
+		exit 1; }
+	@# A venv whose making was interrupted has no pip yet.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install ## calibrate, fit, train, verify in full micromagnetics, and draw the page
+	$(BIN)/spinloom run data/experiments/demo.toml --out $(DEMO)
+	@echo "The page is $(DEMO)/report.html, the figures are in $(DEMO)/summary.json"
+
+test: install ## run all tests
+	$(BIN)/python -m pytest
+
+lint: install ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+coverage: install ## run all tests and say which lines they miss
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+clean: ## remove caches and build leftovers; keep .venv and runs
+	rm -rf build dist spinloom.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## as clean, and remove .venv
+	rm -rf $(VENV)

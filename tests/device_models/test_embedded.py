@@ -1,0 +1,164 @@
+"""The embedded engine against OOMMF's own answers, and its behaviour as a node."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from device_models.engines import ENGINES, check_engine, open_engine
+from device_models.engines.embedded import EmbeddedEngine
+from device_models.errors import SpinloomError
+from device_models.node import Node, drive
+
+
+@pytest.fixture(scope="session")
+def coarse_engine(coarse_card):
+    return EmbeddedEngine(coarse_card, 7.5e-12)
+
+
+@pytest.fixture(scope="session")
+def replayed(reference):
+    """<m> after each tick, and the fields after the first and the last."""
+    engine = EmbeddedEngine(reference.card, reference.tick, reference.initial)
+    state, first = drive(engine, reference.u[:1, None])
+    early = engine.field(state)
+    state, rest = drive(engine, reference.u[1:, None], state)
+    return np.concatenate([first, rest])[:, 0], early, engine.field(state)
+
+
+def test_follows_oommf_over_the_whole_run(reference, replayed):
+    difference = np.abs(replayed[0] - reference.m).max()
+    assert difference <= 1e-5, f"{reference.card.name}: max |<m> - OOMMF's <m>| is {difference:.2g}"
+
+
+def test_field_after_the_first_tick_is_oommfs(reference, replayed):
+    assert np.abs(replayed[1] - reference.tick1).max() <= 1e-4
+
+
+def test_field_after_the_last_tick_is_oommfs(reference, replayed):
+    assert np.abs(replayed[2] - reference.final).max() <= 1e-5
+
+
+def test_the_stored_fields_belong_to_the_stored_averages(reference):
+    mask = reference.card.geometry.mask()
+    for field, m in ((reference.initial, reference.m_initial), (reference.tick1, reference.m[0])):
+        np.testing.assert_allclose(field[mask].mean(axis=0), m, atol=1e-11)
+    # The last field was computed with shorter steps than the averages; see data/reference/README.md.
+    np.testing.assert_allclose(reference.final[mask].mean(axis=0), reference.m[-1], atol=1e-5)
+
+
+def test_relaxation_finds_oommfs_equilibrium(reference):
+    engine = EmbeddedEngine(reference.card, reference.tick)
+    state, m = engine.start(1)
+    np.testing.assert_allclose(m[0], reference.m_initial, atol=1e-4)
+    assert np.abs(engine.field(state) - reference.initial).max() < 1e-3
+
+
+def test_is_a_node(coarse_engine, coarse_card):
+    assert isinstance(coarse_engine, Node)
+    assert coarse_engine.tick == 7.5e-12
+    assert coarse_engine.version
+    state, m = coarse_engine.start(3)
+    assert np.shape(m) == (3, 3)
+    after, m1 = coarse_engine.step(state, np.array([0.5, 0.0, -0.5]))
+    assert np.shape(m1) == (3, 3)
+    np.testing.assert_allclose(m1[1], m[1], atol=1e-6)
+    assert m1[0, 0] > m1[1, 0] > m1[2, 0]
+    again, m2 = coarse_engine.step(state, np.array([0.5, 0.0, -0.5]))
+    np.testing.assert_array_equal(m1, m2)
+    for a, b in zip(after, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    field = coarse_engine.field(after, 2)
+    assert field.shape == (*coarse_card.geometry.shape_cells, 3)
+    mask = coarse_card.geometry.mask()
+    np.testing.assert_allclose(np.linalg.norm(field[mask], axis=1), 1, atol=1e-12)
+    assert not field[~mask].any()
+    np.testing.assert_allclose(field[mask].mean(axis=0), m1[2], atol=1e-14)
+
+
+def test_devices_of_a_batch_do_not_know_of_each_other(coarse_engine):
+    u = np.random.default_rng(7).uniform(-1, 1, (40, 5))
+    _, together = drive(coarse_engine, u)
+    for device in (0, 4):
+        _, alone = drive(coarse_engine, u[:, [device]])
+        np.testing.assert_allclose(together[:, device], alone[:, 0], rtol=0, atol=1e-12)
+
+
+def test_drive_goes_on_where_it_stopped(coarse_engine):
+    u = np.random.default_rng(8).uniform(-1, 1, (130, 2))
+    done = []
+    _, whole = drive(coarse_engine, u, progress=done.append)
+    state, first = drive(coarse_engine, u[:60])
+    _, second = drive(coarse_engine, u[60:], state)
+    np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=0, atol=1e-13)
+    assert sum(done) == 130
+
+
+def test_convolution_gives_the_same_motion(coarse_card, coarse_engine, monkeypatch):
+    monkeypatch.setattr("device_models.engines.fields.DENSE_LIMIT", 0)
+    u = np.random.default_rng(9).uniform(-1, 1, (30, 2))
+    _, convolved = drive(EmbeddedEngine(coarse_card, 7.5e-12), u)
+    _, dense = drive(coarse_engine, u)
+    np.testing.assert_allclose(convolved, dense, rtol=0, atol=1e-9)
+
+
+def test_play_with_even_holds_is_step(coarse_engine):
+    u = np.random.default_rng(10).uniform(-1, 1, 60)
+    done = []
+    state, played = coarse_engine.play(np.full(60, 7.5e-12), u, done.append)
+    end, driven = drive(coarse_engine, u[:, None])
+    np.testing.assert_allclose(played, driven[:, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(coarse_engine.field(state), coarse_engine.field(end), rtol=0, atol=1e-12)
+    assert sum(done) == 60
+
+
+def test_play_with_uneven_holds_is_step_at_their_common_divisor(coarse_engine):
+    ticks = np.array([3, 1, 7, 2, 12, 1])
+    u = np.array([0.9, -0.3, 0.1, 1.0, -1.0, 0.4])
+    _, played = coarse_engine.play(ticks * 7.5e-12, u)
+    _, driven = drive(coarse_engine, np.repeat(u, ticks)[:, None])
+    np.testing.assert_allclose(played, driven[np.cumsum(ticks) - 1, 0], rtol=0, atol=1e-6)
+
+
+def test_the_tick_does_not_change_the_motion(coarse_card, coarse_engine):
+    u = np.array([0.9, -0.3, 0.5])
+    _, fine = drive(coarse_engine, np.repeat(u, 8)[:, None])
+    _, coarse = drive(EmbeddedEngine(coarse_card, 60e-12), u[:, None])
+    np.testing.assert_allclose(fine[7::8], coarse, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("tick", [0.0, -1e-12, 1.0, float("nan")])
+def test_bad_tick(coarse_card, tick):
+    with pytest.raises(SpinloomError, match="tick: expected seconds"):
+        EmbeddedEngine(coarse_card, tick)
+
+
+def test_initial_field_of_another_shape(coarse_card):
+    with pytest.raises(SpinloomError, match=r"initial field: expected shape \(6, 6, 1, 3\) for device disc60"):
+        EmbeddedEngine(coarse_card, 1e-11, np.ones((6, 5, 1, 3)))
+
+
+def test_empty_initial_field(coarse_card):
+    with pytest.raises(SpinloomError, match="initial field: no magnetic cell"):
+        EmbeddedEngine(coarse_card, 1e-11, np.zeros((6, 6, 1, 3)))
+
+
+def test_initial_field_of_another_outline(coarse_card):
+    with pytest.raises(SpinloomError, match="initial field: 36 magnetic cells, but disc60 has 32"):
+        EmbeddedEngine(coarse_card, 1e-11, np.ones((6, 6, 1, 3)))
+
+
+def test_initial_field_is_taken_as_it_is(coarse_card):
+    mask = coarse_card.geometry.mask()
+    initial = mask[..., None] * np.array([0.0, 3.0, 4.0])
+    engine = EmbeddedEngine(coarse_card, 1e-11, initial)
+    state, m = engine.start(2)
+    np.testing.assert_allclose(m, [[0, 0.6, 0.8]] * 2, atol=1e-15)
+    np.testing.assert_allclose(engine.field(state), initial / 5, atol=1e-15)
+
+
+def test_engines_by_name(coarse_card):
+    assert "embedded" in ENGINES
+    assert isinstance(open_engine("embedded", coarse_card, 1e-11), EmbeddedEngine)
+    with pytest.raises(SpinloomError, match="engine: expected one of embedded"):
+        check_engine("mumax")

@@ -1,0 +1,107 @@
+"""The effective field: matrix and convolution agree, and each term has its analytic value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from device_models.card import MU0
+from device_models.engines.fields import DENSE_LIMIT, dense_field, fft_field, linear_field
+
+SHAPES = {
+    "one layer": {"size": (40e-9, 32e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)},
+    "three layers": {"size": (40e-9, 32e-9, 6e-9), "cell": (4e-9, 4e-9, 2e-9)},
+    "one column": {"size": (4e-9, 4e-9, 20e-9), "cell": (4e-9, 4e-9, 4e-9)},
+    "uneven cells": {"size": (40e-9, 30e-9, 4e-9), "cell": (5e-9, 3e-9, 1e-9)},
+}
+
+
+def random_directions(cells, devices, seed):
+    m = np.random.default_rng(seed).standard_normal((3, cells, devices))
+    return tuple(m / np.linalg.norm(m, axis=0))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize(("Ku", "axis"), [(0.0, (0, 0, 1)), (5e5, (0, 0, 1)), (-3e5, (1, 2, 3))])
+def test_matrix_and_convolution_agree(disc, alter, shape, Ku, axis):
+    card = alter(disc, geometry=shape, material={"Ku": Ku, "Ku_axis": axis})
+    mask = card.geometry.mask()
+    m = random_directions(mask.sum(), 3, 1)
+    dense, convolved = dense_field(card, mask)(m), fft_field(card, mask)(m)
+    scale = np.abs(np.stack(dense)).max()
+    np.testing.assert_allclose(np.stack(dense), np.stack(convolved), rtol=0, atol=1e-12 * scale)
+
+
+def test_the_field_is_linear_and_symmetric(disc, alter):
+    """Reciprocity: the energy's second derivative is symmetric, so a . H(b) = b . H(a)."""
+    card = alter(disc, geometry=SHAPES["three layers"], material={"Ku": 4e5, "Ku_axis": (1, 0, 1)})
+    field = linear_field(card, card.geometry.mask())
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((2, 3, card.geometry.mask().sum(), 1))
+    ha, hb = (np.stack(field(tuple(v))) for v in (a, b))
+    assert np.vdot(a, hb) == pytest.approx(np.vdot(b, ha), rel=1e-12)
+    np.testing.assert_allclose(np.stack(field(tuple(a + 2 * b))), ha + 2 * hb, atol=1e-12 * np.abs(ha).max())
+
+
+def exchange_and_anisotropy(card, mask, m):
+    """The field without demagnetisation: what is left at the limit of a tiny Ms is taken off exactly."""
+    from device_models.engines.demag import demag_tensor
+
+    index = np.argwhere(mask)
+    tensor = demag_tensor(mask.shape, card.geometry.cell)
+    offset = index[:, None] - index[None] + np.array(mask.shape) - 1
+    pair = tensor[(slice(None), *np.moveaxis(offset, -1, 0))]
+    full = pair[[[0, 3, 4], [3, 1, 5], [4, 5, 2]]]
+    demag = -card.material.Ms * np.einsum("abij,bjd->aid", full, np.stack(m))
+    return np.stack(linear_field(card, mask)(m)) - demag
+
+
+def test_exchange_of_a_spin_spiral(disc, alter):
+    """The six-neighbour Laplacian of a spiral of wave number k is -(2 - 2 cos k d) / d^2 m in the bulk."""
+    card = alter(disc, geometry={"shape": "box", "size": (80e-9, 8e-9, 4e-9), "cell": (2e-9, 4e-9, 2e-9)})
+    mask = card.geometry.mask()
+    x = np.argwhere(mask)[:, 0] * 2e-9
+    k = 2 * np.pi / 37e-9
+    m = (np.cos(k * x)[:, None], np.sin(k * x)[:, None], 0 * x[:, None])
+    prefactor = 2 * card.material.A / (MU0 * card.material.Ms)
+    expected = -prefactor * (2 - 2 * np.cos(k * 2e-9)) / 4e-18 * np.stack(m)
+    bulk = (x > 0) & (x < 78e-9)
+    found = exchange_and_anisotropy(card, mask, m)
+    np.testing.assert_allclose(found[:, bulk], expected[:, bulk], rtol=0, atol=1e-9 * np.abs(expected).max())
+    # A free boundary: the first cell has one neighbour only.
+    first = prefactor * (np.stack(m)[:, x == 2e-9] - np.stack(m)[:, x == 0]) / 4e-18
+    np.testing.assert_allclose(found[:, x == 0], first, rtol=0, atol=1e-9 * np.abs(first).max())
+
+
+def test_uniform_magnetisation_has_no_exchange_field(disc, alter):
+    axis = np.array([1.0, 2.0, 2.0]) / 3
+    card = alter(disc, material={"Ku": 5e5, "Ku_axis": tuple(axis)})
+    mask = card.geometry.mask()
+    n = np.array([0.6, 0.0, 0.8])
+    m = tuple(np.full((mask.sum(), 1), c) for c in n)
+    expected = 2 * card.material.Ku / (MU0 * card.material.Ms) * (n @ axis) * axis
+    found = exchange_and_anisotropy(card, mask, m)
+    np.testing.assert_allclose(found, np.broadcast_to(expected[:, None, None], found.shape), atol=1e-8)
+
+
+def test_demagnetisation_of_one_cell(disc, alter):
+    """A single cube has H = -Ms m / 3."""
+    card = alter(disc, geometry={"shape": "box", "size": (3e-9,) * 3, "cell": (3e-9,) * 3})
+    m = random_directions(1, 4, 3)
+    for make in (dense_field, fft_field):
+        found = np.stack(make(card, card.geometry.mask())(m))
+        np.testing.assert_allclose(found, -card.material.Ms / 3 * np.stack(m), rtol=1e-12)
+
+
+def test_choice_by_size(disc, alter):
+    """Both sides of the limit give a field, and the same one."""
+    small = alter(disc, geometry={"shape": "box", "size": (96e-9, 40e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)})
+    assert small.geometry.mask().sum() < DENSE_LIMIT
+    large = alter(disc, geometry={"shape": "box", "size": (192e-9, 96e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)})
+    assert large.geometry.mask().sum() > DENSE_LIMIT
+    for card in (small, large):
+        mask = card.geometry.mask()
+        m = random_directions(mask.sum(), 1, 4)
+        np.testing.assert_allclose(
+            np.stack(linear_field(card, mask)(m)), np.stack(fft_field(card, mask)(m)), rtol=0, atol=1e-3
+        )

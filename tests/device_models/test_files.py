@@ -1,0 +1,125 @@
+"""Files are written whole or not at all, and say what is wrong with them when they are read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from device_models import files
+from device_models.errors import SpinloomError
+
+
+@pytest.fixture
+def dataset():
+    return xr.Dataset({"a": (("x",), np.arange(5.0))}, attrs={"note": "μ"})
+
+
+@pytest.fixture
+def below_a_file(tmp_path):
+    """A path that no user can write, root included."""
+    (tmp_path / "file").write_text("x")
+    return tmp_path / "file" / "out.nc"
+
+
+def test_round_trip(dataset, tmp_path):
+    path = tmp_path / "new" / "folder" / "a.nc"
+    files.save(dataset, path, "thing", 3)
+    found = files.load(path, "thing", 3)
+    np.testing.assert_array_equal(found["a"], dataset["a"])
+    assert found.attrs["note"] == "μ"
+    assert "jax" in json.loads(found.attrs["versions"])
+    assert found.attrs["created"].endswith("+00:00")
+    assert [p.name for p in path.parent.iterdir()] == ["a.nc"]
+
+
+def test_written_whole_keeps_the_old_file_when_the_block_fails(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write():
+        with files.written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_written_whole_replaces_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with files.written_whole(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_unwritable_folder(dataset, below_a_file):
+    with pytest.raises(SpinloomError, match="out.nc: cannot be written"):
+        files.save(dataset, below_a_file, "thing", 1)
+    with pytest.raises(SpinloomError, match="cannot be written; choose another output path"):
+        files.check_writable(below_a_file)
+
+
+def test_output_path_is_a_folder(dataset, tmp_path):
+    with pytest.raises(SpinloomError, match="is a folder; choose a file name"):
+        files.check_writable(tmp_path)
+    with pytest.raises(SpinloomError, match="is a folder; choose a file name"):
+        files.save(dataset, tmp_path, "thing", 1)
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))
+
+
+def test_writable(tmp_path, monkeypatch):
+    files.check_writable(tmp_path / "not" / "yet" / "a.nc")
+    monkeypatch.chdir(tmp_path)
+    files.check_writable("a.nc")
+
+
+def test_missing(tmp_path):
+    with pytest.raises(SpinloomError, match=r"none.nc: no such file; expected a thing file \(NetCDF\)"):
+        files.load(tmp_path / "none.nc", "thing", 1)
+
+
+def test_another_kind(dataset, tmp_path):
+    path = tmp_path / "a.nc"
+    files.save(dataset, path, "thing", 1)
+    with pytest.raises(SpinloomError, match="expected a model file, got thing"):
+        files.load(path, "model", 1)
+
+
+def test_another_version(dataset, tmp_path):
+    path = tmp_path / "a.nc"
+    files.save(dataset, path, "thing", 2)
+    with pytest.raises(SpinloomError, match="thing format 2, but this Spinloom reads format 1"):
+        files.load(path, "thing", 1)
+
+
+def test_not_ours(dataset, tmp_path):
+    path = tmp_path / "a.nc"
+    dataset.to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(SpinloomError, match="got a file that Spinloom did not write"):
+        files.load(path, "thing", 1)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 500])
+def test_truncated(dataset, tmp_path, keep):
+    path = tmp_path / "a.nc"
+    files.save(dataset, path, "thing", 1)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(SpinloomError, match="damaged or not NetCDF"):
+        files.load(path, "thing", 1)
+
+
+def test_digest_follows_the_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"1")
+    (tmp_path / "c").write_bytes(b"2")
+    a, b, c = (files.digest(tmp_path / name) for name in "abc")
+    assert a == b != c
+    assert len(a) == 64

@@ -1,0 +1,104 @@
+"""The calibrated macrospin: an estimator that finds the constants of a macrospin again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from device_models.calibration import Protocol, calibrate
+from device_models.engines.embedded import EmbeddedEngine
+from reduced_models.macrospin import MacrospinModel
+from reduced_models.model import fit_model
+from reduced_models.rollout import RolloutScore, simulate, single_ticks
+
+TICK = 7.5e-12
+
+
+@parametrize_with_checks([MacrospinModel()])
+def test_is_a_scikit_learn_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def macrospin_card(disc, alter):
+    """One flat cell: the engine itself is then a macrospin, with the demagnetising factors of the cell."""
+    size = (20e-9, 20e-9, 2e-9)
+    return alter(
+        disc,
+        geometry={"shape": "box", "size": size, "cell": size},
+        material={"alpha": 0.07},
+        bias={"H": (1500.0, 6000.0, -2500.0)},
+        torque={"eps_prime": 0.05},
+    )
+
+
+@pytest.fixture(scope="module")
+def trajectories(macrospin_card):
+    protocol = Protocol(trajectories=12, duration=1e-9, seed=4)
+    return calibrate(macrospin_card, EmbeddedEngine(macrospin_card, TICK), protocol)
+
+
+def test_recovers_the_constants_of_a_macrospin(trajectories, macrospin_card):
+    X, y, _ = single_ticks(*(trajectories[name].values for name in ("m", "u", "m_start")))
+    model = MacrospinModel(tick=TICK, alpha=0.2, stiffness=4e5, damping_like=3e3).fit(X, y)
+    assert model.alpha_ == pytest.approx(0.07, rel=1e-3)
+    np.testing.assert_allclose(model.H_, macrospin_card.bias.H, rtol=2e-3)
+    from device_models.engines.demag import demag_tensor
+    from device_models.engines.llg import spin_torque_field
+
+    factors = demag_tensor((1, 1, 1), macrospin_card.geometry.cell)[:3, 0, 0, 0]
+    assert model.stiffness_[2] == pytest.approx(8e5 * (factors[2] - factors[1]), rel=1e-3)
+    assert abs(model.stiffness_[0]) < 1e-3 * model.stiffness_[2]
+    beta = spin_torque_field(macrospin_card)
+    assert model.damping_like_ == pytest.approx(beta * 0.4 / 2, rel=1e-3)
+    assert model.field_like_ == pytest.approx(beta * 0.05, rel=1e-2)
+    np.testing.assert_allclose(model.readout_, np.eye(4, 3), atol=1e-3)
+
+
+def test_roll_out_follows_a_macrospin(trajectories):
+    model = fit_model(trajectories, "macrospin")
+    assert model.holdout_nrmse < 1e-2
+    u = trajectories["u"].values[0]
+    np.testing.assert_allclose(model.simulate(u), trajectories["m"].values[0], atol=1e-2)
+
+
+def test_before_calibration_the_card_speaks(macrospin_card):
+    model = MacrospinModel.from_card(macrospin_card, TICK)
+    assert model.alpha == 0.07
+    assert model.H == macrospin_card.bias.H
+    assert model.polariser == (0, 0, 1)
+    assert model.damping_like > model.field_like > 0
+    assert clone(model).get_params() == model.get_params()
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        MacrospinModel().predict(np.ones((2, 4)))
+
+
+def test_grid_search_by_roll_out(trajectories):
+    m, u, m_start = (trajectories[name].values[:4] for name in ("m", "u", "m_start"))
+    X, y, groups = single_ticks(m, u, trajectories["m_start"].values)
+    found = GridSearchCV(
+        MacrospinModel(tick=TICK),
+        {"stiffness": [4e5, 7e5]},
+        scoring=RolloutScore(m.shape[1]),
+        cv=GroupKFold(2),
+        error_score="raise",
+    ).fit(X, y, groups=groups)
+    assert found.best_score_ > -0.05
+
+
+def test_simulate_is_predict_tick_by_tick(trajectories):
+    X, y, _ = single_ticks(*(trajectories[name].values for name in ("m", "u", "m_start")))
+    model = MacrospinModel(tick=TICK).fit(X[:500], y[:500])
+    u = np.random.default_rng(6).uniform(-1, 1, (7, 2))
+    rolled = simulate(model, u, trajectories["m_start"].values)
+    m = np.broadcast_to(trajectories["m_start"].values, (2, 3))
+    for tick in range(7):
+        m = model.predict(np.column_stack([m, u[tick]]))
+        np.testing.assert_allclose(rolled[tick], m, atol=1e-12)
