@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,11 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from device_models.node import Node
 from networks.loop import Arrays, LoopState, advance, arrays, readout, run, start
 from networks.topology import Weights
+from networks.trials import generate, phase_drift
 
+WASHOUT = 4
+"""Periods with the target fed back before every free run of the trim."""
+_LONGEST_LEAD = 1.0
 Axis = tuple[float, float, float]
 Progress = Callable[[int], None] | None
 
@@ -26,7 +30,8 @@ class Training(BaseModel):
     Attributes
     ----------
     method : {"force", "ridge"}
-        ``ridge``: teacher-forced ridge regression alone; ``force``: that, and then FORCE
+        ``ridge``: teacher-forced ridge regression alone; ``force``: that, then FORCE, then the
+        trim of the phase
     teacher_periods : int
         of the target, teacher-forced; the first tenth is washout
     noise : float
@@ -39,6 +44,8 @@ class Training(BaseModel):
     prior_ticks : float
         how many ticks the teacher-forced data count for when FORCE begins; few let it move
         far from the ridge solution
+    trim_rounds, trim_periods : int
+        free runs for the trim of the phase, and periods in each
     seed : int
         of the noise
     """
@@ -46,17 +53,21 @@ class Training(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: Literal["force", "ridge"] = "force"
-    teacher_periods: int = Field(default=60, ge=2, le=100_000)
-    noise: float = Field(default=1e-3, ge=0, le=1)
-    ridge: float = Field(default=3e-7, gt=0, le=1e6)
-    force_periods: int = Field(default=300, ge=1, le=1_000_000)
-    prior_ticks: float = Field(default=1200, gt=0, le=1e9)
+    teacher_periods: int = Field(default=100, ge=2, le=100_000)
+    noise: float = Field(default=4e-3, ge=0, le=1)
+    ridge: float = Field(default=2e-6, gt=0, le=1e6)
+    force_periods: int = Field(default=200, ge=1, le=1_000_000)
+    prior_ticks: float = Field(default=2000, gt=0, le=1e9)
+    trim_rounds: int = Field(default=6, ge=0, le=100)
+    trim_periods: int = Field(default=40, ge=4, le=100_000)
     seed: int = Field(default=0, ge=0)
 
     @property
     def periods(self) -> int:
         """Periods of the target that training takes."""
-        return self.teacher_periods + (self.force_periods if self.method == "force" else 0)
+        if self.method == "ridge":
+            return self.teacher_periods
+        return self.teacher_periods + self.force_periods + self.trim_rounds * (self.trim_periods + WASHOUT)
 
 
 def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None) -> Weights:
@@ -80,43 +91,65 @@ def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training
         with the trained read-out
     """
     f = np.broadcast_to(np.asarray(f).reshape(len(f), -1), (len(f), weights.networks))
-    state, weights, covariance = teacher_forced_ridge(node, weights, axis, f, how, progress)
+    taught = teacher_forced_ridge(node, weights, axis, f, how, progress)
     if how.method == "ridge":
-        return weights
-    return force(node, weights, axis, f, how.force_periods, covariance * how.prior_ticks, state, progress)
+        return taught.weights
+    precision = taught.covariance * how.prior_ticks
+    weights = force(node, taught.weights, axis, f, how.force_periods, precision, taught.state, progress)
+    return trim_phase(node, weights, axis, f, taught.lead, how.trim_rounds, how.trim_periods, progress)
 
 
-def teacher_forced_ridge(
-    node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None
-) -> tuple[LoopState, Weights, np.ndarray]:
-    """Ridge regression of the target on states recorded while the noisy target feeds back.
+class Taught(NamedTuple):
+    """What teacher forcing gives.
 
-    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S).
-
-    Returns
-    -------
+    Attributes
+    ----------
     state : LoopState
         at the end, with the loop about to be closed
     weights : Weights
         with the read-out
     covariance : (S, N + 1, N + 1) ndarray
         mean of x x^T + ridge, x = [r, 1]: what is known of the states, noise included
+    lead : (S, N + 1) ndarray
+        read-out of the target's slope (per tick): adding a share e of it to the read-out
+        makes the output run ahead by e ticks
+    """
+
+    state: LoopState
+    weights: Weights
+    covariance: np.ndarray
+    lead: np.ndarray
+
+
+def teacher_forced_ridge(
+    node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None
+) -> Taught:
+    """Ridge regression of the target on states recorded while the noisy target feeds back.
+
+    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S).
+
+    Returns
+    -------
+    taught : Taught
     """
     target = np.tile(f, (how.teacher_periods, 1))
     noise = how.noise * np.random.default_rng(how.seed).standard_normal(target.shape)
     hold = np.arange(len(target)) < len(target) - 1
     state, record = run(node, weights, axis, target=target + noise, hold=hold, progress=progress)
     keep = slice(len(f) * (how.teacher_periods // 10), None)
-    w_out, covariance = [], []
+    slope = np.tile((np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2, (how.teacher_periods, 1))
+    fits, covariance = [], []
     for network in range(weights.networks):
         r = record.r[keep, network]
-        fit = Ridge(alpha=how.ridge * len(r)).fit(r, target[keep, network])
+        wanted = np.stack([target[keep, network], slope[keep, network]], axis=1)
+        fit = Ridge(alpha=how.ridge * len(r)).fit(r, wanted)
+        fits.append(np.column_stack([fit.coef_, fit.intercept_]))
         x = np.column_stack([r, np.ones(len(r))])
-        w_out.append([[*fit.coef_, fit.intercept_]])
         covariance.append(x.T @ x / len(x) + how.ridge * np.eye(x.shape[1]))
-    weights = weights.with_readout(np.array(w_out))
+    both = np.stack(fits)
+    weights = weights.with_readout(both[:, :1])
     last = readout(jnp.asarray(weights.w_out), jnp.asarray(record.r[-1]))[:, 0]
-    return state._replace(z=last), weights, np.stack(covariance)
+    return Taught(state._replace(z=last), weights, np.stack(covariance), both[:, 1])
 
 
 def force(
@@ -188,6 +221,62 @@ def _force_loop(node: Node, a: Arrays, carry: tuple, f: Any) -> tuple:
     return carry
 
 
+def trim_phase(
+    node: Node,
+    weights: Weights,
+    axis: Axis,
+    f: np.ndarray,
+    lead: np.ndarray,
+    rounds: int,
+    periods: int,
+    progress: Progress = None,
+) -> Weights:
+    """Take the remaining drift out of the free run's phase.
+
+    The rhythm of a free-running network is neutral: whatever error FORCE leaves adds up,
+    period after period. One number per network mends it, the share of the slope's read-out
+    that is added to w; it is found by secant steps on the drift measured in free runs.
+
+    Parameters
+    ----------
+    node, weights, axis
+        as in :func:`train`
+    f : (period_ticks, S) ndarray
+    lead : (S, N + 1) ndarray
+        from :class:`Taught`
+    rounds, periods : int
+        number of free runs, and periods in each
+    progress : callable, optional
+        called with the number of ticks just done
+
+    Returns
+    -------
+    weights : Weights
+        of each network the read-out with the smallest error in a free run
+    """
+    w, share = weights.w_out[:, 0], np.zeros(weights.networks)
+    best_error, best_share = np.full(len(share), np.inf), share.copy()
+    before: tuple[np.ndarray, np.ndarray] | None = None
+    for _ in range(rounds):
+        trial = weights.with_readout((w + share[:, None] * lead)[:, None])
+        result = generate(node, trial, axis, f, periods, WASHOUT, progress)
+        settled = periods // 4 * len(f)
+        drift = phase_drift(result.z[settled:], f)
+        better = result.nrmse < best_error
+        best_error, best_share = np.where(better, result.nrmse, best_error), np.where(better, share, best_share)
+        step = -np.sign(drift) * 0.02 if before is None else _secant(share, drift, *before)
+        before = (share, drift)
+        share = np.clip(share + step, -_LONGEST_LEAD, _LONGEST_LEAD)
+    return weights.with_readout((w + best_share[:, None] * lead)[:, None])
+
+
+def _secant(x: np.ndarray, y: np.ndarray, x_before: np.ndarray, y_before: np.ndarray) -> np.ndarray:
+    """Step towards the zero of y; none where the two points say nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = -y * (x - x_before) / (y - y_before)
+    return np.clip(np.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0), -0.3, 0.3)
+
+
 def train_classifier(features: np.ndarray, classes: np.ndarray, n_classes: int, ridge: float) -> np.ndarray:
     """One-against-the-rest ridge classifier.
 
@@ -209,8 +298,3 @@ def train_classifier(features: np.ndarray, classes: np.ndarray, n_classes: int, 
     if len(fit.classes_) != n_classes:
         raise ValueError(f"classes: expected every one of {n_classes} in the training trials, got {len(fit.classes_)}")
     return np.column_stack([fit.coef_, fit.intercept_])
-
-
-def classify(w_out: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """The class that the read-out names: (S, K, N + 1), (S, N) -> (S,) int."""
-    return np.asarray(readout(jnp.asarray(w_out), jnp.asarray(features))).argmax(axis=1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
 from device_models.node import Node
-from networks.loop import Record, run
+from networks.loop import Record, readout, run
 from networks.tasks import CLASSES, inputs
 from networks.topology import Weights
-from networks.training import classify
 
 Axis = tuple[float, float, float]
 Progress = Callable[[int], None] | None
@@ -180,3 +180,8 @@ def recognise(
     features = record.r[-period_ticks:].mean(axis=0)
     answers = classify(many.w_out, features)
     return Recognition(features.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials), record)
+
+
+def classify(w_out: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """The class that the read-out names: (S, K, N + 1), (S, N) -> (S,) int."""
+    return np.asarray(readout(jnp.asarray(w_out), jnp.asarray(features))).argmax(axis=1)

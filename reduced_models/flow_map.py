@@ -6,14 +6,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from reduced_models.basis import SPHERE, exponents, monomials
 
 
-class FlowMap(RegressorMixin, BaseEstimator):
+class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""The map :math:`(\langle m\rangle, u) \mapsto \langle m\rangle` over one tick of a held drive.
 
     The Landau-Lifshitz-Gilbert equation with demagnetisation, anisotropy and Slonczewski

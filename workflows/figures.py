@@ -1,8 +1,10 @@
-"""The pictures of a run, each as SVG text."""
+"""The pictures of a run. Each public function gives SVG text."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import matplotlib as mpl
@@ -29,21 +31,26 @@ _STYLE: Any = {
 }
 
 
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+def _styled(draw: Callable[..., Figure]) -> Callable[..., str]:
+    """Draw in the house style and give SVG text, the same for the same data."""
+
+    @wraps(draw)
+    def svg(*arguments: Any, **options: Any) -> str:
+        text = io.StringIO()
+        with mpl.rc_context(_STYLE):
+            draw(*arguments, **options).savefig(text, format="svg", metadata={"Date": None})
+        return text.getvalue()
+
+    return svg
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def device(card: DeviceCard, field: np.ndarray) -> str:
+@_styled
+def device(card: DeviceCard, field: np.ndarray) -> Figure:
     """The relaxed field: in-plane direction as arrows, m_z as colour.
 
     Parameters
@@ -67,10 +74,11 @@ def device(card: DeviceCard, field: np.ndarray) -> str:
     )  # fmt: skip
     ax.set(xlabel="x (nm)", ylabel="y (nm)", aspect="equal", title=f"{card.name}, relaxed")
     figure.colorbar(mesh, ax=ax, label="m_z (1)", shrink=0.8)
-    return _svg(figure)
+    return figure
 
 
-def calibration(dataset: xr.Dataset, shown: tuple[int, ...] = (0, 1, 3)) -> str:
+@_styled
+def calibration(dataset: xr.Dataset, shown: tuple[int, ...] = (0, 1, 3)) -> Figure:
     """Drive and response of a few trajectories."""
     figure, axes = _figure(9.2, 3.6, 2, len(shown), sharex=True, sharey="row")
     t = dataset["t"].values * 1e9
@@ -85,10 +93,11 @@ def calibration(dataset: xr.Dataset, shown: tuple[int, ...] = (0, 1, 3)) -> str:
     axes[0, 0].set_ylabel("drive u = J/J_max (1)")
     axes[1, 0].set_ylabel("<m> (1)")
     axes[1, -1].legend(loc="lower right", ncols=3, fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
-    return _svg(figure)
+    return figure
 
 
-def rollout(dataset: xr.Dataset, model: CalibratedModel) -> str:
+@_styled
+def rollout(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
     """The worst held-out trajectory: full micromagnetics, free roll-out, and their difference."""
     numbers = np.flatnonzero(held_out(dataset.sizes["trajectory"]))
     worst = numbers[int(np.argmax(model.info["holdout_nrmse_each"]))]
@@ -104,10 +113,11 @@ def rollout(dataset: xr.Dataset, model: CalibratedModel) -> str:
     top.set(ylabel="<m> (1)", title=f"held-out trajectory {worst}, the worst: wide full, thin reduced")
     top.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     bottom.set(xlabel="t (ns)", ylabel="difference (10⁻³)")
-    return _svg(figure)
+    return figure
 
 
-def task(record: xr.Dataset, name: str, periods: int = 5) -> str:
+@_styled
+def task(record: xr.Dataset, name: str, periods: int = 5) -> Figure:
     """Target, reduced and full output of the first and last periods, with the error under them."""
     one = record.sel(network=name)
     f = one["f"].values
@@ -130,10 +140,11 @@ def task(record: xr.Dataset, name: str, periods: int = 5) -> str:
     axes[0, 0].set_ylabel("output z (1)")
     axes[1, 0].set_ylabel("z − f (10⁻³)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return _svg(figure)
+    return figure
 
 
-def nodes(record: xr.Dataset, name: str, shown: int = 8, periods: int = 3) -> str:
+@_styled
+def nodes(record: xr.Dataset, name: str, shown: int = 8, periods: int = 3) -> Figure:
     """State of some junctions in closed loop, reduced and full."""
     one = record.sel(network=name)
     span = slice(0, periods * len(one["f"]))
@@ -148,10 +159,11 @@ def nodes(record: xr.Dataset, name: str, shown: int = 8, periods: int = 3) -> st
     for ax in axes[:, 0]:
         ax.set_ylabel("r (1)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return _svg(figure)
+    return figure
 
 
-def confusion(classes: list[str], tables: dict[str, list[list[int]]]) -> str:
+@_styled
+def confusion(classes: list[str], tables: dict[str, list[list[int]]]) -> Figure:
     """Confusion matrices side by side, in trials."""
     figure, axes = _figure(4.4 * len(tables), 3.5, 1, len(tables))
     for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
@@ -165,4 +177,4 @@ def confusion(classes: list[str], tables: dict[str, list[list[int]]]) -> str:
         ax.set_yticks(places, classes)
         ax.spines[:].set_visible(False)
         ax.set(xlabel="recognised as (trials)", ylabel="fed in (trials)", title=title)
-    return _svg(figure)
+    return figure

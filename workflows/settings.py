@@ -38,11 +38,11 @@ class GenerateSettings(_Settings):
 
     tasks: tuple[str, ...] = ("sine", "triangle", "harmonics")
     seed: int = Field(default=0, ge=0)
-    period_ticks: int = Field(default=60, ge=4, le=100_000)
-    washout: int = Field(default=8, ge=1, le=10_000)
+    period_ticks: int = Field(default=84, ge=4, le=100_000)
+    washout: int = Field(default=4, ge=1, le=10_000)
     free_periods: int = Field(default=100, ge=1, le=1_000_000)
     full_periods: int = Field(default=20, ge=1, le=1_000_000)
-    topology: Topology = Topology(spectral_radius=0.64, feedback=2.95, bias=0.95, gain=0.61)
+    topology: Topology = Topology(spectral_radius=1.1, feedback=1.84, bias=0.59, gain=0.85)
     training: Training = Training()
 
 

@@ -41,7 +41,8 @@ def test_more_trajectories_keep_the_first_ones():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("tick", 0), ("tick", float("nan")), ("trajectories", 3), ("duration", -1), ("seed", -1), ("x", 1)]
+    ("field", "value"),
+    [("tick", 0), ("tick", float("nan")), ("trajectories", 3), ("duration", -1), ("seed", -1), ("x", 1)],
 )
 def test_bad_protocol(field, value):
     with pytest.raises(ValidationError, match=field):
@@ -81,9 +82,7 @@ def test_values_are_what_the_engine_says(coarse_calibration, coarse_card):
 
 def test_progress_counts_every_tick(coarse_card):
     done = []
-    calibrate(
-        coarse_card, EmbeddedEngine(coarse_card, 7.5e-12), Protocol(trajectories=4, duration=0.9e-9), done.append
-    )
+    calibrate(coarse_card, EmbeddedEngine(coarse_card, 7.5e-12), Protocol(trajectories=4, duration=0.9e-9), done.append)
     assert sum(done) == 120
 
 
@@ -111,7 +110,9 @@ def test_wrong_kind(coarse_calibration, tmp_path):
 
 def test_wrong_version(coarse_calibration, tmp_path):
     files.save(coarse_calibration, tmp_path / "a.nc", KIND, FORMAT + 1)
-    with pytest.raises(SpinloomError, match=f"calibration format {FORMAT + 1}, but this Spinloom reads format {FORMAT}"):
+    with pytest.raises(
+        SpinloomError, match=f"calibration format {FORMAT + 1}, but this Spinloom reads format {FORMAT}"
+    ):
         load_calibration(tmp_path / "a.nc")
 
 
@@ -140,7 +141,9 @@ def test_missing_attribute(coarse_calibration, tmp_path, name):
 
 
 def test_damaged_card(coarse_calibration, tmp_path):
-    damaged = coarse_calibration.assign_attrs(card=coarse_calibration.attrs["card"].replace('"alpha":0.1', '"alpha":-1'))
+    damaged = coarse_calibration.assign_attrs(
+        card=coarse_calibration.attrs["card"].replace('"alpha":0.1', '"alpha":-1')
+    )
     save_calibration(damaged, tmp_path / "a.nc")
     with pytest.raises(SpinloomError, match="alpha"):
         load_calibration(tmp_path / "a.nc")

@@ -174,7 +174,9 @@ def test_odd_terms_vanish_exactly(cell):
 
 
 def test_only_ratios_matter():
-    np.testing.assert_allclose(demag_tensor((6, 5, 2), (4e-9, 3e-9, 2e-9)), demag_tensor((6, 5, 2), (4, 3, 2)), atol=1e-15)
+    np.testing.assert_allclose(
+        demag_tensor((6, 5, 2), (4e-9, 3e-9, 2e-9)), demag_tensor((6, 5, 2), (4, 3, 2)), atol=1e-15
+    )
 
 
 def test_cells_add_up_to_the_whole():

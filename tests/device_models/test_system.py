@@ -67,7 +67,9 @@ def test_field_is_the_cards_mask_times_Ms(disc):
     m = np.random.default_rng(0).standard_normal((15, 15, 1, 3))
     directed = card_field(disc, m).array
     inside = disc.geometry.mask()
-    np.testing.assert_allclose(directed[inside] / 8e5, (m / np.linalg.norm(m, axis=-1, keepdims=True))[inside], rtol=1e-12)
+    np.testing.assert_allclose(
+        directed[inside] / 8e5, (m / np.linalg.norm(m, axis=-1, keepdims=True))[inside], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("suffix", [".omf", ".ovf"])

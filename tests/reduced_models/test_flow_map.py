@@ -108,11 +108,12 @@ def test_grid_search_by_roll_out():
     m = np.empty((8, 60, 3))
     now = np.broadcast_to(start, (8, 3))
     for tick in range(60):
-        now = turned(now, u[:, tick], 0.8)
+        # About z by the drive, then about x by a constant: the trajectories cover the sphere.
+        now = turned(turned(now, u[:, tick], 0.4)[:, [1, 2, 0]], np.full(8, 0.3), 1.0)[:, [2, 0, 1]]
         m[:, tick] = now
     X, y, groups = single_ticks(m, u, start)
     found = GridSearchCV(
         FlowMap(ridge=1e-9), {"degree": [1, 4]}, scoring=RolloutScore(60), cv=GroupKFold(4), error_score="raise"
     ).fit(X, y, groups=groups)
     assert found.best_params_ == {"degree": 4}
-    assert found.best_score_ > -0.1
+    assert found.best_score_ > -0.05

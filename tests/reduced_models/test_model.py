@@ -38,16 +38,18 @@ def test_fit(coarse_model, coarse_calibration, coarse_card):
     assert {key: best[key] for key in ("degree", "ridge")} == coarse_model.estimator.get_params()
 
 
-def test_held_out_trajectories_are_not_used(coarse_calibration, coarse_model):
+def test_held_out_trajectories_are_not_used(coarse_calibration, monkeypatch):
     """Spoiling them changes the reported error, not the model."""
+    monkeypatch.setattr("reduced_models.model.DEGREES", [3])
+    monkeypatch.setattr("reduced_models.model.RIDGES", [1e-8])
     assert held_out(12).tolist() == [False] * 4 + [True] + [False] * 4 + [True] + [False] * 2
     spoilt = coarse_calibration.copy(deep=True)
     spoilt["m"][held_out(12)] = spoilt["m"][held_out(12)].values[..., ::-1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutsideCalibration)
-        other = fit_model(spoilt)
-    np.testing.assert_array_equal(other.estimator.coef_, coarse_model.estimator.coef_)
-    assert other.holdout_nrmse > 10 * coarse_model.holdout_nrmse
+        model, other = fit_model(coarse_calibration), fit_model(spoilt)
+    np.testing.assert_array_equal(other.estimator.coef_, model.estimator.coef_)
+    assert other.holdout_nrmse > 10 * model.holdout_nrmse
 
 
 def test_is_a_node(model, coarse_calibration):

@@ -1,0 +1,64 @@
+"""Targets and input waveforms."""
+
+import numpy as np
+import pytest
+
+from device_models.errors import SpinloomError
+from networks.tasks import CLASSES, GENERATE, INPUT_RMS, inputs, target, waveform
+
+
+@pytest.mark.parametrize("task", GENERATE)
+def test_targets_span_one_period_within_the_unit_range(task):
+    f = target(task, 60)
+    assert f.shape == (60,)
+    assert np.abs(f).max() <= 1 + 1e-12
+    assert np.abs(f).max() > 0.95
+    assert abs(f.mean()) < 0.02
+
+
+def test_harmonics_is_the_sum_that_its_definition_says():
+    phase = 2 * np.pi * (np.arange(200) + 1) / 200
+    plain = np.sin(phase) + 0.5 * np.sin(2 * phase + 1) + 0.25 * np.sin(3 * phase + 2)
+    f = target("harmonics", 200)
+    np.testing.assert_allclose(f / f[10], plain / plain[10], rtol=1e-12)
+
+
+def test_a_users_period_is_resampled_and_scaled(tmp_path):
+    path = tmp_path / "mine.csv"
+    phase = 2 * np.pi * np.arange(24) / 24
+    path.write_text("f\n" + "\n".join(f"{5 + 3 * np.cos(p):.12f}" for p in phase))
+    f = target(str(path), 60)
+    np.testing.assert_allclose(f, np.cos(2 * np.pi * np.arange(60) / 60), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("g\n1\n2\n", "no column 'f'"),
+        ("f\n1\nx\n3\n4\n", "row 2: expected a finite number"),
+        ("f\n1\nnan\n3\n4\n", "row 2: expected a finite number"),
+        ("f\n1\n1\n1\n1\n", "not all equal"),
+        ("f\n1\n2\n", "at least 4 values"),
+        ("", "not a readable CSV"),
+    ],
+)
+def test_a_bad_period_is_told_by_row_and_column(tmp_path, text, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(SpinloomError, match=message):
+        target(str(path), 60)
+
+
+def test_an_unknown_task_names_the_known_ones():
+    with pytest.raises(SpinloomError, match="expected one of sine, triangle"):
+        target("sinus", 60)
+
+
+def test_inputs_have_the_same_rms_whatever_their_class():
+    classes = np.arange(4)
+    s = inputs(classes, np.full(4, 0.3), 4000, 4000)
+    np.testing.assert_allclose(np.sqrt((s**2).mean(axis=0)), INPUT_RMS, rtol=1e-3)
+    np.testing.assert_allclose(
+        s[:, 0] / INPUT_RMS * np.sqrt(0.5), waveform("sine", 0.3 + 2 * np.pi * np.arange(4000) / 4000)
+    )
+    assert len(CLASSES) == 4
