@@ -57,8 +57,7 @@ class Geometry(_Section):
             count = size / cell
             if abs(count - round(count)) > 1e-6 * count:
                 raise ValueError(
-                    f"size along {axis} ({size:g} m) is {count:g} cells of {cell:g} m; "
-                    "expected a whole number of cells"
+                    f"size along {axis} ({size:g} m) is {count:g} cells of {cell:g} m; expected a whole number of cells"
                 )
         if math.prod(self.shape_cells) > 200_000:
             raise ValueError(

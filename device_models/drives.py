@@ -137,10 +137,8 @@ def read_waveform(path: str | Path, tick: float | None = None) -> tuple[np.ndarr
             raise SpinloomError(f"{path}: no column 't_s'; add it, or give the duration of a row with --tick SECONDS")
         return np.full(len(u), float(tick)), u
     t = _numbers(path, table, "t_s")
-    if t[0] == 0 and len(t) > 1:
-        durations = np.diff(t, append=2 * t[-1] - t[-2])
-    else:
-        durations = np.diff(t, prepend=0.0)
+    begins = t[0] == 0 and len(t) > 1
+    durations = np.diff(t, append=2 * t[-1] - t[-2]) if begins else np.diff(t, prepend=0.0)
     if (durations <= 0).any():
         row = int(np.argmax(durations <= 0))
         raise SpinloomError(f"{path}: column t_s, row {row + 1}: expected increasing times (s), got {t[row]:g}")

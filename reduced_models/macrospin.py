@@ -159,6 +159,7 @@ class MacrospinModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return tags
 
 
+@partial(jax.jit, static_argnums=0)
 def _one_tick(constants: tuple, theta: Any, scale: Any, m: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
     """Unit vectors at the end of a tick; theta is in units of scale."""
     tick, gamma0, polariser = constants

@@ -41,7 +41,7 @@ def simulate(estimator: Any, u: np.ndarray, m0: np.ndarray) -> np.ndarray:
 
 
 def nrmse(model: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """rms |model - truth| / rms |truth - its time mean| of each trajectory, all components.
+    """Ratio rms |model - truth| / rms |truth - its time mean| of each trajectory, all components.
 
     Parameters
     ----------

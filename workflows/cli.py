@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -245,14 +247,24 @@ def report(
     emit(report_stage(folder), as_json)
 
 
+class Stopped(BaseException):
+    """Ctrl-C, kept apart from KeyboardInterrupt so that it is told in our own words."""
+
+
+def _stop(*_: Any) -> None:
+    raise Stopped
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's mistake ends with a message and exit code 2."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _stop)
     try:
         with told_warnings():
             app(args=arguments)
     except SpinloomError as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except Stopped:
         console.print("stopped; files are whole, and a repeated 'spinloom run' goes on from the last finished stage")
         sys.exit(130)

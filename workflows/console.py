@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,17 +19,32 @@ console = Console(stderr=True, highlight=False)
 def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
     """A progress bar with the time left; yields what is to be called with every advance.
 
-    Where standard error is not a terminal, a line is written at the start and at the end.
+    Where standard error is not a terminal, a line is written at the start, at the end, and
+    with every further fifth if that takes more than a few seconds.
     """
     if not console.is_terminal:
-        console.print(f"{what} ...")
-        yield lambda _: None
-        console.print(f"{what}: done")
+        console.print(f"{what} ...", soft_wrap=True)
+        yield _fifths(what, total)
+        console.print(f"{what}: done", soft_wrap=True)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)
+
+
+def _fifths(what: str, total: float) -> Callable[[float], None]:
+    done, told, began = 0.0, 0, time.monotonic()
+
+    def advance(n: float) -> None:
+        nonlocal done, told
+        done += n
+        fifths, passed = int(5 * done / total), time.monotonic() - began
+        if told < fifths < 5 and passed > 3:
+            told = fifths
+            console.print(f"{what}: {20 * fifths} %, {passed * (total / done - 1):.0f} s left", soft_wrap=True)
+
+    return advance
 
 
 def say(text: str) -> None:

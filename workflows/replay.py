@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from device_models import files
 from device_models.card import DeviceCard
 from device_models.drives import read_waveform
 from device_models.engines import check_engine, open_engine
+from device_models.provenance import stamp
 from device_models.system import read_field
 from workflows.console import progress
 
@@ -21,6 +23,8 @@ def replay_stage(
     card: DeviceCard, waveform: Path, engine_name: str, tick: float | None, initial: Path | None, out: Path
 ) -> dict[str, Any]:
     """Drive one device with held values and write ``t_s,u,mx,my,mz`` at the end of each.
+
+    What made the file (card, waveform, engine, versions) goes beside it, as JSON.
 
     Parameters
     ----------
@@ -38,7 +42,7 @@ def replay_stage(
     Returns
     -------
     result : dict
-        ``engine, ticks, device_ns, wall_s, out``
+        ``engine, engine_version, ticks, device_ns, wall_s, out``
     """
     check_engine(engine_name)
     durations, u = read_waveform(waveform, tick)
@@ -52,10 +56,15 @@ def replay_stage(
     table = pd.DataFrame({"t_s": np.cumsum(durations), "u": u, "mx": mx, "my": my, "mz": mz})
     with files.written_whole(out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.12g")
-    return {
+    result = {
         "engine": engine_name,
+        "engine_version": engine.version,
         "ticks": len(u),
         "device_ns": float(durations.sum() * 1e9),
         "wall_s": time.perf_counter() - began,
         "out": str(out),
     }
+    made_by = {"device": card.model_dump(mode="json"), "waveform": files.digest(waveform), **result, **stamp()}
+    with files.written_whole(out.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(made_by, indent=1), encoding="utf-8")
+    return result

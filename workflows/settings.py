@@ -104,13 +104,22 @@ def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     """
     path = Path(path)
     try:
-        experiment = Experiment.model_validate(read_toml(path))
+        experiment = Experiment.model_validate(_over(Experiment(name="defaults").model_dump(), read_toml(path)))
     except ValidationError as error:
         raise SpinloomError(explain(error, str(path))) from None
     generate = experiment.generate
     tasks = tuple(str(_inside(path, task)) if task.endswith(".csv") else task for task in generate.tasks)
     experiment = experiment.model_copy(update={"generate": generate.model_copy(update={"tasks": tasks})})
     return experiment, load_card(_device_path(path, experiment.device))
+
+
+def _over(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Given values over defaults, table by table."""
+    merged = {**defaults, **given}
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            merged[key] = _over(defaults[key], value)
+    return merged
 
 
 def _device_path(path: Path, device: str) -> Path:

@@ -17,23 +17,25 @@ HBAR = 1.054571817e-34
 ELEMENTARY_CHARGE = 1.602176634e-19
 """Elementary charge (C), exact in SI."""
 
+Vector = Components | tuple[float, float, float]
+"""Three components, either fields or the same number everywhere."""
 RightHandSide = Callable[[Components, jnp.ndarray], Components]
 
 
-def cross(a: Components, b: Components) -> Components:
+def cross(a: Components, b: Vector) -> Components:
     """Vector product."""
     return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
-def dot(a: Components, b: Components) -> jnp.ndarray:
+def dot(a: Vector, b: Vector) -> Any:
     """Scalar product."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def combine(*terms: tuple[jnp.ndarray | float, Components]) -> Components:
+def combine(*terms: tuple[jnp.ndarray | float, Vector]) -> Components:
     """Sum of vector fields, each with its factor."""
     x, y, z = (sum(factor * vector[axis] for factor, vector in terms) for axis in range(3))
-    return (x, y, z)
+    return (jnp.asarray(x), jnp.asarray(y), jnp.asarray(z))
 
 
 def spin_torque_field(card: DeviceCard) -> float:
@@ -67,13 +69,11 @@ def llg(card: DeviceCard, field: FieldMap) -> RightHandSide:
     prefactor = card.material.gamma0 / (1 + alpha**2)
 
     def rhs(m: Components, u: jnp.ndarray) -> Components:
-        epsilon = torque.P / 2
+        epsilon: Any = torque.P / 2
         if torque.Lambda != 1:
             epsilon = torque.P * lambda2 / ((lambda2 + 1) + (lambda2 - 1) * dot(m, p))
         # m x (p x m) = -m x (m x p): the damping-like torque is the field beta eps m x p.
-        total = combine(
-            (1, field(m)), (1, bias), (beta * u * epsilon, cross(m, p)), (beta * u * torque.eps_prime, p)
-        )
+        total = combine((1, field(m)), (1, bias), (beta * u * epsilon, cross(m, p)), (beta * u * torque.eps_prime, p))
         precession = cross(total, m)
         return combine((prefactor, precession), (prefactor * alpha, cross(m, precession)))
 

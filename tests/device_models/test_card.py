@@ -178,10 +178,13 @@ def test_every_mistake_is_told_at_once(card_values):
 )
 def test_odd_values_give_a_card_or_a_message(field, value):
     values = {key: dict(part) if isinstance(part, dict) else part for key, part in VALUES.items()}
+    message = ""
     try:
         card = parse_card(put(values, field, value))
     except SpinloomError as error:
-        assert field.split(".")[0] in str(error)
+        message = str(error)
+    if message:
+        assert field.split(".")[0] in message
     else:
         assert DeviceCard.from_json(card.to_json()) == card
 

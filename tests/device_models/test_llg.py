@@ -106,7 +106,7 @@ def test_switching_threshold_of_a_perpendicular_macrospin(macrospin):
 
 @pytest.mark.parametrize("name", ["size", "Ku", "H", "J_max"])
 def test_the_longest_step_is_stable(disc, alter, name):
-    """Under the stiffest of each kind a random field stays smooth: after a while it is close to half the step's answer."""
+    """Under the stiffest of each kind a random field stays close to the answer of a shorter step."""
     changes = {
         "size": {"geometry": {"size": (20e-9, 20e-9, 4e-9), "cell": (2e-9, 2e-9, 1e-9)}},
         "Ku": {"geometry": {"size": (20e-9, 20e-9, 2e-9)}, "material": {"Ku": 5e6}},

@@ -81,7 +81,7 @@ def test_not_fitted():
 
 
 def test_grid_search_by_roll_out(trajectories):
-    m, u, m_start = (trajectories[name].values[:4] for name in ("m", "u", "m_start"))
+    m, u = (trajectories[name].values[:4] for name in ("m", "u"))
     X, y, groups = single_ticks(m, u, trajectories["m_start"].values)
     found = GridSearchCV(
         MacrospinModel(tick=TICK),
