@@ -46,6 +46,9 @@ class Training(BaseModel):
         far from the ridge solution
     trim_rounds, trim_periods : int
         free runs for the trim of the phase, and periods in each
+    tries : int
+        read-outs trained for each network under different noise; the one with the smallest
+        error in the free runs of the trim is kept (``force`` only)
     seed : int
         of the noise
     """
@@ -58,8 +61,9 @@ class Training(BaseModel):
     ridge: float = Field(default=2e-6, gt=0, le=1e6)
     force_periods: int = Field(default=200, ge=1, le=1_000_000)
     prior_ticks: float = Field(default=2000, gt=0, le=1e9)
-    trim_rounds: int = Field(default=6, ge=0, le=100)
-    trim_periods: int = Field(default=40, ge=4, le=100_000)
+    trim_rounds: int = Field(default=6, ge=1, le=100)
+    trim_periods: int = Field(default=100, ge=4, le=100_000)
+    tries: int = Field(default=4, ge=1, le=100)
     seed: int = Field(default=0, ge=0)
 
     @property
@@ -91,12 +95,15 @@ def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training
         with the trained read-out
     """
     f = np.broadcast_to(np.asarray(f).reshape(len(f), -1), (len(f), weights.networks))
-    taught = teacher_forced_ridge(node, weights, axis, f, how, progress)
     if how.method == "ridge":
-        return taught.weights
+        return teacher_forced_ridge(node, weights, axis, f, how, progress).weights
+    tries, f = weights.repeat(how.tries), np.repeat(f, how.tries, axis=1)
+    taught = teacher_forced_ridge(node, tries, axis, f, how, progress)
     precision = taught.covariance * how.prior_ticks
-    weights = force(node, taught.weights, axis, f, how.force_periods, precision, taught.state, progress)
-    return trim_phase(node, weights, axis, f, taught.lead, how.trim_rounds, how.trim_periods, progress)
+    tries = force(node, taught.weights, axis, f, how.force_periods, precision, taught.state, progress)
+    tries, error = trim_phase(node, tries, axis, f, taught.lead, how.trim_rounds, how.trim_periods, progress)
+    best = error.reshape(-1, how.tries).argmin(axis=1)
+    return weights.with_readout(tries.w_out[np.arange(weights.networks) * how.tries + best])
 
 
 class Taught(NamedTuple):
@@ -230,7 +237,7 @@ def trim_phase(
     rounds: int,
     periods: int,
     progress: Progress = None,
-) -> Weights:
+) -> tuple[Weights, np.ndarray]:
     """Take the remaining drift out of the free run's phase.
 
     The rhythm of a free-running network is neutral: whatever error FORCE leaves adds up,
@@ -253,6 +260,8 @@ def trim_phase(
     -------
     weights : Weights
         of each network the read-out with the smallest error in a free run
+    error : (S,) ndarray
+        that error (NRMSE)
     """
     w, share = weights.w_out[:, 0], np.zeros(weights.networks)
     best_error, best_share = np.full(len(share), np.inf), share.copy()
@@ -267,7 +276,7 @@ def trim_phase(
         step = -np.sign(drift) * 0.02 if before is None else _secant(share, drift, *before)
         before = (share, drift)
         share = np.clip(share + step, -_LONGEST_LEAD, _LONGEST_LEAD)
-    return weights.with_readout((w + best_share[:, None] * lead)[:, None])
+    return weights.with_readout((w + best_share[:, None] * lead)[:, None]), best_error
 
 
 def _secant(x: np.ndarray, y: np.ndarray, x_before: np.ndarray, y_before: np.ndarray) -> np.ndarray:

@@ -92,7 +92,7 @@ def calibration(dataset: xr.Dataset, shown: tuple[int, ...] = (0, 1, 3)) -> Figu
         bottom.set_xlabel("t (ns)")
     axes[0, 0].set_ylabel("drive u = J/J_max (1)")
     axes[1, 0].set_ylabel("<m> (1)")
-    axes[1, -1].legend(loc="lower right", ncols=3, fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 

@@ -125,14 +125,14 @@ def _power(card: DeviceCard, record: xr.Dataset | None, task: str | None, tick: 
         "resistance_kohm": card.readout.RA / card.area / 1e3,
     }
     if record is None or task is None:
-        return {**result, "mean_uW": float("nan"), "network_fJ": float("nan")}
+        return {**result, "mean_uW": float("nan"), "network_pJ": float("nan")}
     one = record.sel(network=task)
     power = junction_power(card, one["u_full"].values, one["r_full"].values)
     period = len(one["f"]) * tick
     return {
         **result,
         "mean_uW": float(power.mean() * 1e6),
-        "network_fJ": float(power.mean() * power.shape[1] * period * 1e15),
+        "network_pJ": float(power.mean() * power.shape[1] * period * 1e12),
     }
 
 
