@@ -13,7 +13,7 @@ import xarray as xr
 
 from device_models import files
 from device_models.errors import SpinloomError
-from networks.topology import Topology, Weights
+from networks.topology import Weights
 
 KIND, FORMAT = "network", 1
 
@@ -45,11 +45,6 @@ class TrainedNetwork:
     period_ticks: int
     f: np.ndarray
     settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def topology(self) -> Topology:
-        """How the fixed weights were drawn."""
-        return Topology(**self.settings["topology"])
 
 
 def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Path) -> None:

@@ -43,7 +43,8 @@ class Stages:
 
     def do(self, name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> Any:
         """Return the stored result if its input is the same and its files are there, else compute it."""
-        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        source = json.dumps([made_from, versions().get("spinloom")], sort_keys=True)
+        key = hashlib.sha256(source.encode()).hexdigest()
         path = self.folder / "stages" / f"{name}.json"
         stored = _stored(path)
         if stored.get("made_from") == key and stored.get("files") == _digests(outputs):
