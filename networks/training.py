@@ -96,7 +96,8 @@ def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training
     """
     f = np.broadcast_to(np.asarray(f).reshape(len(f), -1), (len(f), weights.networks))
     if how.method == "ridge":
-        return teacher_forced_ridge(node, weights, axis, f, how, progress).weights
+        once = how.model_copy(update={"tries": 1})
+        return teacher_forced_ridge(node, weights, axis, f, once, progress).weights
     tries, f = weights.repeat(how.tries), np.repeat(f, how.tries, axis=1)
     taught = teacher_forced_ridge(node, tries, axis, f, how, progress)
     precision = taught.covariance * how.prior_ticks
@@ -133,14 +134,17 @@ def teacher_forced_ridge(
 ) -> Taught:
     """Ridge regression of the target on states recorded while the noisy target feeds back.
 
-    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S).
+    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S). Network k
+    feels noise number k modulo ``how.tries``.
 
     Returns
     -------
     taught : Taught
     """
     target = np.tile(f, (how.teacher_periods, 1))
-    noise = how.noise * np.random.default_rng(how.seed).standard_normal(target.shape)
+    # The same noises for every network: what it learns must not depend on its neighbours in the batch.
+    noise = how.noise * np.random.default_rng(how.seed).standard_normal((len(target), how.tries))
+    noise = np.tile(noise, -(-target.shape[1] // how.tries))[:, : target.shape[1]]
     hold = np.arange(len(target)) < len(target) - 1
     state, record = run(node, weights, axis, target=target + noise, hold=hold, progress=progress)
     keep = slice(len(f) * (how.teacher_periods // 10), None)
