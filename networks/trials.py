@@ -98,8 +98,8 @@ def phase_drift(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     --------
     >>> t = np.arange(500) / 50
     >>> f = np.sin(2 * np.pi * t[:50])[:, None]
-    >>> float(phase_drift(np.sin(2 * np.pi * 1.001 * t)[:, None], f)[0].round(5))
-    0.00628
+    >>> float(phase_drift(np.sin(2 * np.pi * 1.001 * t)[:, None], f)[0].round(4))
+    0.0063
     """
     fundamental = np.fft.rfft(z.reshape(-1, len(f), z.shape[1]), axis=1)[:, 1]
     if len(fundamental) < 2:

@@ -8,8 +8,8 @@ import shlex
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
@@ -45,7 +45,7 @@ def shell_lines(path: Path, *programs: str) -> list[list[str]]:
     return [line for line in words if line and Path(line[0]).name in programs]
 
 
-def resolve(words: list[str]) -> tuple[click.Command, list[str], str]:
+def resolve(words: list[str]) -> tuple[Any, list[str], str]:
     """The command that the words name, what is left for it to parse, and its full name."""
     command, names = typer.main.get_command(app), []
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
@@ -158,7 +158,7 @@ def test_ci_script_can_be_executed() -> None:
 @pytest.mark.parametrize("words", SPINLOOM_LINES)
 def test_documented_commands_parse(words: list[str]) -> None:
     command, rest, name = resolve(words[1:])
-    with contextlib.suppress(click.exceptions.Exit):  # --help and --version print and leave
+    with contextlib.suppress(typer.Exit):  # --help and --version print and leave
         command.make_context(f"spinloom {name}", list(rest))
     for word in rest:
         if word.startswith("data/"):
