@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,7 +14,7 @@ from device_models import files
 from device_models.card import DeviceCard
 from device_models.drives import calibration_drive
 from device_models.errors import SpinloomError
-from device_models.node import drive
+from device_models.node import Engine
 
 KIND, FORMAT = "calibration", 1
 CYCLE = ("noise", "holds", "chirp", "tones", "tones", "steps", "tones", "noise")
@@ -70,15 +69,15 @@ class Protocol(BaseModel):
 
 
 def calibrate(
-    card: DeviceCard, engine: Any, protocol: Protocol, progress: Callable[[int], None] | None = None
+    card: DeviceCard, engine: Engine, protocol: Protocol, progress: Callable[[float], None] | None = None
 ) -> xr.Dataset:
     """Drive a batch of full micromagnetic devices by the protocol.
 
     Parameters
     ----------
     card : DeviceCard
-    engine : Node
-        a full engine of this card, with ``name``, ``version`` and the protocol's tick
+    engine : Engine
+        of this card, with the protocol's tick
     protocol : Protocol
     progress : callable, optional
         called with the number of ticks just done
@@ -91,9 +90,9 @@ def calibrate(
     """
     u = protocol.drives()
     began = time.perf_counter()
-    state, start = engine.start(protocol.trajectories)
-    relaxed = engine.field(state)
-    _, m = drive(engine, u.T, state, progress)
+    relaxed = engine.equilibrium
+    start = relaxed[card.geometry.mask()].mean(axis=0)
+    _, m = engine.play(np.full(protocol.n_ticks, protocol.tick), u.T, progress=progress)
     wall = time.perf_counter() - began
     dataset = xr.Dataset(
         {
@@ -103,7 +102,7 @@ def calibrate(
                 m.transpose(1, 0, 2),
                 {"units": "1", "long_name": "average magnetisation <m> at the end of the tick"},
             ),
-            "m_start": (("component",), np.asarray(start)[0], {"units": "1", "long_name": "<m> at equilibrium"}),
+            "m_start": (("component",), start, {"units": "1", "long_name": "<m> at equilibrium"}),
             "field_start": (("x", "y", "z", "component"), relaxed, {"units": "1", "long_name": "relaxed m"}),
         },
         coords={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -52,6 +53,37 @@ def check_writable(path: str | Path) -> None:
     existing = next(folder for folder in [path.parent, *path.parent.parents] if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise SpinloomError(f"{path}: the folder {existing} cannot be written; choose another output path")
+
+
+@contextmanager
+def claimed(folder: str | Path) -> Iterator[Path]:
+    """A folder, made if need be, that no other run of this machine uses until the block ends.
+
+    The claim is a lock that the system drops with the process: nothing is left to clean up.
+
+    Raises
+    ------
+    SpinloomError
+        if another process has it, or the folder cannot be made
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise SpinloomError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise SpinloomError(f"{folder}: another run is at work here; wait for it, or choose another output") from None
+    except OSError:
+        # Some network file systems do not lock folders: better unguarded than not at all.
+        pass
+    try:
+        yield folder
+    finally:
+        os.close(handle)
 
 
 def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None:

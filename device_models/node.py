@@ -6,6 +6,7 @@ reduced model are all nodes, so networks, training and tasks are written once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -68,6 +69,62 @@ class Node(Protocol):
         state : object
         m : (n, 3) array
             ``<m>`` at the end of the tick
+        """
+        ...
+
+
+class Engine(Node, Protocol):
+    """Full micromagnetics of one card: a node whose devices have a field in space.
+
+    Attributes
+    ----------
+    name, version : str
+        what computes
+    equilibrium : (nx, ny, nz, 3) ndarray
+        field that devices start from
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the engine."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of what computes."""
+        ...
+
+    @property
+    def equilibrium(self) -> np.ndarray:
+        """Field that devices start from."""
+        ...
+
+    def play(
+        self,
+        durations: np.ndarray,
+        u: np.ndarray,
+        fields: np.ndarray | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Drive devices by waveforms that are known beforehand, each device on its own.
+
+        Parameters
+        ----------
+        durations : (n_ticks,) ndarray
+            of each hold (s)
+        u : (n_ticks, n) ndarray
+            drive of each device, within [-1, 1]
+        fields : (n, nx, ny, nz, 3) ndarray, optional
+            that the devices start from; the engine's equilibrium if not given
+        progress : callable, optional
+            called with the number of holds just done
+
+        Returns
+        -------
+        fields : (n, nx, ny, nz, 3) ndarray
+            unit vectors at the end; zero outside the magnetic cells
+        m : (n_ticks, n, 3) ndarray
+            ``<m>`` at the end of each hold
         """
         ...
 

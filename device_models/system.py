@@ -118,3 +118,25 @@ def read_field(path: str | Path) -> np.ndarray:
         raise SpinloomError(f"{path}: expected finite vectors of 3 components, got {values.shape[-1]}")
     norm = np.linalg.norm(values, axis=-1, keepdims=True)
     return np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
+
+
+def checked_field(card: DeviceCard, m: np.ndarray) -> np.ndarray:
+    """A field that a device may start from, (nx, ny, nz, 3), as it is.
+
+    Raises
+    ------
+    SpinloomError
+        if it is not on the card's mesh, or not magnetic where the card is
+    """
+    expected = (*card.geometry.shape_cells, 3)
+    if m.shape != expected:
+        raise SpinloomError(f"initial field: expected shape {expected} for device {card.name}, got {m.shape}")
+    mask = np.linalg.norm(m, axis=-1) > 0
+    if not mask.any():
+        raise SpinloomError("initial field: no magnetic cell; every vector is zero")
+    if (mask != card.geometry.mask()).any():
+        raise SpinloomError(
+            f"initial field: {mask.sum()} magnetic cells, but {card.name} has {card.geometry.mask().sum()} "
+            "or has them elsewhere; make the field on the card's own mesh"
+        )
+    return m

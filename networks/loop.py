@@ -129,6 +129,7 @@ def run(
     state: LoopState | None = None,
     chunk: int = 50,
     progress: Callable[[int], None] | None = None,
+    pieces: list[Record] | None = None,
 ) -> tuple[LoopState, Record]:
     """Run S networks for many ticks.
 
@@ -147,9 +148,13 @@ def run(
     state : LoopState, optional
         where to go on from; equilibrium if not given
     chunk : int
-        ticks between two reports of progress, and in one compiled scan
+        ticks between two reports of progress, and in one compiled scan; nodes that are not
+        traceable report every tick
     progress : callable, optional
         called with the number of ticks just done
+    pieces : list of Record, optional
+        gets each chunk as soon as it is done, for a caller who keeps what was computed
+        before a node failed; see :func:`joined`
 
     Returns
     -------
@@ -159,19 +164,22 @@ def run(
     s = np.zeros_like(target) if s is None else s
     state = start(node, weights.networks, weights.nodes) if state is None else state
     a = arrays(weights, axis)
-    pieces = []
+    pieces = [] if pieces is None else pieces
+    chunk = chunk if node.traceable else 1
     for at in range(0, len(target), chunk):
         forced = tuple(np.asarray(x[at : at + chunk]) for x in (target, hold, s))
-        state, record = (_scan if node.traceable else _loop)(node, a, state, forced)
-        pieces.append([np.asarray(x) for x in record])
+        state, record = (_scan if node.traceable else _one)(node, a, state, forced)
+        pieces.append(Record(*(np.asarray(x) for x in record)))
         if progress is not None:
             progress(len(forced[1]))
-    return state, Record(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
+    return state, joined(pieces)
 
 
-def _loop(node: Node, a: Arrays, state: LoopState, forced: tuple) -> tuple[LoopState, Record]:
-    records = []
-    for row in zip(*forced, strict=True):
-        state, record = _tick(node, a, state, row)
-        records.append(record)
-    return state, Record(*(np.stack([np.asarray(x) for x in rows]) for rows in zip(*records, strict=True)))
+def joined(pieces: list[Record]) -> Record:
+    """Records that follow each other as one."""
+    return Record(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
+
+
+def _one(node: Node, a: Arrays, state: LoopState, forced: tuple) -> tuple[LoopState, Record]:
+    state, record = _tick(node, a, state, tuple(x[0] for x in forced))
+    return state, Record(*(np.asarray(x)[None] for x in record))

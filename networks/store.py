@@ -46,6 +46,13 @@ class TrainedNetwork:
     f: np.ndarray
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def alike(self, other: TrainedNetwork, tolerance: float) -> bool:
+        """Whether another network is the same one, no weight differing by more than ``tolerance``."""
+        if (self.task, self.period_ticks, self.axis) != (other.task, other.period_ticks, other.axis):
+            return False
+        pairs = [(self.f, other.f), *zip(self.weights.arrays(), other.weights.arrays(), strict=True)]
+        return all(a.shape == b.shape and np.abs(a - b).max() <= tolerance for a, b in pairs)
+
 
 def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Path) -> None:
     """Write a network; its model is copied beside it if it is not there already.

@@ -75,25 +75,30 @@ class Weights:
         """N, how many nodes in each."""
         return self.W.shape[1]
 
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All arrays, in the order in which they are given."""
+        return (self.W, self.w_fb, self.W_in, self.b, self.gain, self.w_out)
+
     def with_readout(self, w_out: np.ndarray) -> Weights:
         """The same networks with trained read-outs, (S, K, N + 1)."""
         return Weights(self.W, self.w_fb, self.W_in, self.b, self.gain, np.asarray(w_out))
 
     def repeat(self, times: int) -> Weights:
         """Each network ``times`` times over, for many trials at once."""
-        every = (self.W, self.w_fb, self.W_in, self.b, self.gain, self.w_out)
-        return Weights(*(np.repeat(array, times, axis=0) for array in every))
+        return Weights(*(np.repeat(array, times, axis=0) for array in self.arrays()))
 
     def one(self, network: int) -> Weights:
         """A single network of the batch, S = 1."""
-        every = (self.W, self.w_fb, self.W_in, self.b, self.gain, self.w_out)
-        return Weights(*(array[network : network + 1] for array in every))
+        return self.take(slice(network, network + 1))
+
+    def take(self, networks: slice) -> Weights:
+        """Some networks of the batch."""
+        return Weights(*(array[networks] for array in self.arrays()))
 
     @classmethod
     def stack(cls, batch: list[Weights]) -> Weights:
         """Networks of the same size side by side."""
-        names = ("W", "w_fb", "W_in", "b", "gain", "w_out")
-        return cls(*(np.concatenate([getattr(weights, name) for weights in batch]) for name in names))
+        return cls(*(np.concatenate(arrays) for arrays in zip(*(weights.arrays() for weights in batch), strict=True)))
 
 
 def draw(topology: Topology, seeds: list[int]) -> Weights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +51,7 @@ def generate(
     periods: int,
     washout: int,
     progress: Progress = None,
+    solve: Callable[..., tuple[Any, Record]] = run,
 ) -> FreeRun:
     """From equilibrium, a washout with the target fed back, then a free run in closed loop.
 
@@ -66,6 +68,8 @@ def generate(
         periods in free run, and before it
     progress : callable, optional
         called with the number of ticks just done
+    solve : callable
+        :func:`networks.loop.run`, or another with its signature
 
     Returns
     -------
@@ -74,11 +78,32 @@ def generate(
     one = np.broadcast_to(np.asarray(f).reshape(len(f), -1), (len(f), weights.networks))
     target = np.tile(one, (washout + periods, 1))
     hold = np.arange(len(target)) < washout * len(f) - 1
-    _, record = run(node, weights, axis, target=target, hold=hold, progress=progress)
+    _, record = solve(node, weights, axis, target=target, hold=hold, progress=progress)
     free = Record(*(x[washout * len(f) :] for x in record))
-    error = np.sqrt(((free.z - np.tile(one, (periods, 1))) ** 2).mean(axis=0)) / one.std(axis=0)
-    drift = phase_drift(free.z, one)
-    return FreeRun(free.z, one, np.nan_to_num(error, nan=np.inf), drift, free)
+    return FreeRun(free.z, one, free_run_error(free.z, one), phase_drift(free.z, one), free)
+
+
+def free_run_error(z: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """NRMSE of free runs, rms(z - f) / std(f), without phase alignment.
+
+    Parameters
+    ----------
+    z : (n_periods period_ticks, S) ndarray
+    f : (period_ticks, S) ndarray
+
+    Returns
+    -------
+    nrmse : (S,) ndarray
+        infinite where z is not finite
+
+    Examples
+    --------
+    >>> f = np.sin(2 * np.pi * np.arange(50) / 50)[:, None]
+    >>> float(free_run_error(1.1 * np.tile(f, (3, 1)), f)[0].round(6))
+    0.1
+    """
+    error = np.sqrt(((z - np.tile(f, (len(z) // len(f), 1))) ** 2).mean(axis=0)) / f.std(axis=0)
+    return np.nan_to_num(error, nan=np.inf)
 
 
 def phase_drift(z: np.ndarray, f: np.ndarray) -> np.ndarray:
@@ -148,6 +173,7 @@ def recognise(
     periods: int,
     seed: int,
     progress: Progress = None,
+    together: int | None = None,
 ) -> Recognition:
     """Feed waveforms of random phase to networks in equilibrium.
 
@@ -166,6 +192,8 @@ def recognise(
         of the random phases
     progress : callable, optional
         called with the number of ticks just done
+    together : int, optional
+        how many trials run at once; all if not given
 
     Returns
     -------
@@ -175,8 +203,13 @@ def recognise(
     classes = np.tile(np.arange(trials) % len(CLASSES), S)
     phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, S * trials)
     s = inputs(classes, phases, n_ticks, period_ticks)
-    many = weights.repeat(trials)
-    _, record = run(node, many, axis, target=np.zeros_like(s), hold=np.ones(n_ticks, bool), s=s, progress=progress)
+    many, parts = weights.repeat(trials), []
+    for at in range(0, S * trials, together or S * trials):
+        these = slice(at, at + (together or S * trials))
+        target, hold = np.zeros_like(s[:, these]), np.ones(n_ticks, bool)
+        _, part = run(node, many.take(these), axis, target=target, hold=hold, s=s[:, these], progress=progress)
+        parts.append(part)
+    record = Record(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
     features = record.r[-period_ticks:].mean(axis=0)
     answers = classify(many.w_out, features)
     return Recognition(features.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials), record)

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from device_models import files
 from device_models.calibration import Protocol, calibrate, save_calibration
 from device_models.card import DeviceCard
-from device_models.engines import check_engine, open_engine
+from device_models.engines import REFERENCE, Choice, open_engine
+from device_models.reference import calibration_path, reference_calibration
 from workflows.console import progress, say
 
 
-def calibrate_stage(card: DeviceCard, engine_name: str, protocol: Protocol, out: Path) -> dict[str, Any]:
+def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> dict[str, Any]:
     """Calibrate a device and write the set.
+
+    OOMMF's finished trajectories are kept in a folder beside ``out`` until the set is whole:
+    the same command goes on from there.
 
     Returns
     -------
     result : dict
         ``engine, engine_version, device_ns, wall_s, trajectories, tick_s``
     """
-    check_engine(engine_name)
     files.check_writable(out)
-    say(f"{card.name}: relaxing {card.geometry.mask().sum()} cells in the {engine_name} engine")
-    engine = open_engine(engine_name, card, protocol.tick)
-    with progress(f"calibrate, {protocol.trajectories} devices", protocol.n_ticks) as advance:
-        dataset = calibrate(card, engine, protocol, advance)
-    save_calibration(dataset, out)
+    say(choice.why)
+    if choice.name == REFERENCE:
+        dataset = reference_calibration(card, protocol)
+        with files.written_whole(out) as temporary:
+            shutil.copyfile(calibration_path(card.name), temporary)
+    else:
+        dataset = _computed(card, choice, protocol, out)
+        save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")
     return {
         **{key: dataset.attrs[key] for key in keys},
@@ -34,3 +42,27 @@ def calibrate_stage(card: DeviceCard, engine_name: str, protocol: Protocol, out:
         "tick_s": protocol.tick,
         "out": str(out),
     }
+
+
+def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> Any:
+    say(f"{card.name}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
+    what = f"calibrate, {protocol.trajectories} devices"
+    with ExitStack() as stack:
+        keep = None
+        if choice.name == "oommf":
+            keep = stack.enter_context(files.claimed(out.with_name(f"{out.name}.partial")))
+        try:
+            engine = stack.enter_context(open_engine(choice, card, protocol.tick, keep=keep))
+            with progress(what, protocol.n_ticks) as advance:
+                dataset = calibrate(card, engine, protocol, advance)
+        except BaseException:
+            finished = 0 if keep is None else len(list(keep.glob("*.npz")))
+            if finished:
+                say(f"{finished} of {protocol.trajectories} trajectories are kept in {keep}; the same command goes on")
+            elif keep is not None:
+                shutil.rmtree(keep, ignore_errors=True)
+            raise
+        if keep is not None:
+            dataset.attrs["oommf_input"] = engine.input(dataset["u"].values[0])
+            shutil.rmtree(keep, ignore_errors=True)
+    return dataset

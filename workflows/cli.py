@@ -27,7 +27,17 @@ train_app = typer.Typer(no_args_is_help=True, help="Train a network of reduced n
 app.add_typer(train_app, name="train")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Engine = Annotated[str, typer.Option(help="Full micromagnetic engine; see 'spinloom doctor'.")]
+Engine = Annotated[
+    str,
+    typer.Option(help="oommf, embedded, oommf-reference (what OOMMF computed, shipped), or auto (oommf if it works)."),
+]
+Oommf = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SPINLOOM_OOMMF",
+        help="Command that starts OOMMF, or the path of oommf.tcl. [default: as oommfc: OOMMFTCL, PATH, docker]",
+    ),
+]
 Device = Annotated[Path, typer.Argument(metavar="DEVICE.toml", help="Device card, all values in SI units.")]
 Model = Annotated[Path, typer.Option(help="Reduced model, from 'spinloom fit'.")]
 Nodes = Annotated[int | None, typer.Option(help="Number of junctions in the network. [default: 40]")]
@@ -51,19 +61,19 @@ def _main(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Say which engines are found, which versions are installed, and how to get what is missing.
+def doctor(oommf: Oommf = None, as_json: Json = False) -> None:
+    """Say which engines are found, whether they run and how fast, and how to get what is missing.
 
-    Example: `spinloom doctor`
+    Examples: `spinloom doctor`, `spinloom doctor --oommf /opt/oommf/oommf.tcl`
     """
     from workflows.doctor import doctor_stage
 
-    report = doctor_stage()
+    report = doctor_stage(oommf)
     if as_json:
         emit(report, True)
         return
     for name, engine in report["engines"].items():
-        say(f"{name}: {'works' if engine['works'] else 'found' if engine['found'] else 'not found'}")
+        say(f"{name}: {'works' if engine['works'] else 'found, does not run' if engine['found'] else 'not found'}")
         emit({key: value for key, value in engine.items() if key not in ("found", "works") and value}, False)
     say("versions:")
     emit(report["versions"], False)
@@ -73,7 +83,8 @@ def doctor(as_json: Json = False) -> None:
 def calibrate(
     device: Device,
     out: Out,
-    engine: Engine = "embedded",
+    engine: Engine = "auto",
+    oommf: Oommf = None,
     tick: Annotated[float | None, typer.Option(help="Duration of a tick (s). [default: 7.5e-12]")] = None,
     trajectories: Annotated[int | None, typer.Option(help="Number of runs. [default: 40]")] = None,
     duration: Annotated[float | None, typer.Option(help="Of each run (s). [default: 6e-9]")] = None,
@@ -82,15 +93,17 @@ def calibrate(
 ) -> None:
     """Drive a device in full micromagnetics and keep how it answered (NetCDF).
 
-    Example: `spinloom calibrate data/devices/disc60.toml --engine embedded --out cal.nc`
+    Examples: `spinloom calibrate data/devices/disc60.toml --engine embedded --out cal.nc`,
+    `spinloom calibrate data/devices/disc60.toml --engine oommf --out cal.nc`
     """
     from device_models.calibration import Protocol
     from device_models.card import load_card
+    from device_models.engines import choose_engine
     from workflows.calibrate import calibrate_stage
     from workflows.settings import override
 
     protocol = override(Protocol(), tick=tick, trajectories=trajectories, duration=duration, seed=seed)
-    emit(calibrate_stage(load_card(device), engine, protocol, out), as_json)
+    emit(calibrate_stage(load_card(device), choose_engine(engine, oommf), protocol, out), as_json)
 
 
 @app.command()
@@ -178,6 +191,12 @@ def train_recognise(
 def cosimulate(
     network: Annotated[Path, typer.Argument(metavar="NET", help="Trained network.")],
     engine: Engine = "embedded",
+    oommf: Oommf = None,
+    method: Annotated[str, typer.Option(help="How OOMMF nodes are run: lock-step or relaxation.")] = "lock-step",
+    window: Annotated[int | None, typer.Option(help="Ticks that relaxation iterates together. [default: 42]")] = None,
+    node_limit: Annotated[
+        float | None, typer.Option(help="A live node silent for longer is taken to hang (s). [default: 120]")
+    ] = None,
     periods: Annotated[int, typer.Option(min=1, help="Periods in free run.")] = 20,
     trials: Annotated[int, typer.Option(min=4, help="Trials, for a network that recognises.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Keep outputs and node traces (NetCDF).")] = None,
@@ -185,15 +204,21 @@ def cosimulate(
 ) -> None:
     """Run a trained network with every node in full micromagnetics.
 
-    Example: `spinloom cosimulate sine.nc --engine embedded --periods 20`
+    Examples: `spinloom cosimulate sine.nc --engine embedded --periods 20`,
+    `spinloom cosimulate sine.nc --engine oommf --periods 10 --out sine.oommf.nc`
     """
-    from workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+    from device_models.engines import choose_engine
+    from networks.relaxation import WINDOW
+    from workflows.cosimulate import How, load_networks, verdict_generate, verdict_recognise
 
+    how = How(method, WINDOW if window is None else window, node_limit)
     (trained,), model = load_networks([network])
+    choice = choose_engine(engine, oommf)
     if trained.task == "generate":
-        emit(verdict_generate([trained], model, engine, periods, out)[0], as_json)
+        salvage = (out or network).with_name(f"{(out or network).stem}.partial.nc")
+        emit(verdict_generate([trained], model, choice, periods, out, how, salvage)[0], as_json)
     else:
-        emit(verdict_recognise(trained, model, engine, trials), as_json)
+        emit(verdict_recognise(trained, model, choice, trials, how), as_json)
 
 
 @app.command()
@@ -202,6 +227,7 @@ def replay(
     waveform: Annotated[Path, typer.Argument(metavar="WAVEFORM.csv", help="Columns t_s,u, or u alone with --tick.")],
     out: Out,
     engine: Engine = "embedded",
+    oommf: Oommf = None,
     tick: Annotated[float | None, typer.Option(help="Duration of a row (s), for files without t_s.")] = None,
     initial: Annotated[Path | None, typer.Option(help="OVF field to start from, instead of relaxing.")] = None,
     as_json: Json = False,
@@ -211,24 +237,28 @@ def replay(
     Example: `spinloom replay data/devices/disc60.toml wave.csv --engine embedded --out m.csv`
     """
     from device_models.card import load_card
+    from device_models.engines import choose_engine
     from workflows.replay import replay_stage
 
-    emit(replay_stage(load_card(device), waveform, engine, tick, initial, out), as_json)
+    emit(replay_stage(load_card(device), waveform, choose_engine(engine, oommf), tick, initial, out), as_json)
 
 
 @app.command()
 def run(
     experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="All choices of a run.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    engine: Annotated[str | None, typer.Option(help="Instead of the experiment's; see 'calibrate --help'.")] = None,
+    oommf: Oommf = None,
     as_json: Json = False,
 ) -> None:
     """All stages: calibrate, fit, train, cosimulate, report. What is done is not done again.
 
-    Example: `spinloom run data/experiments/demo.toml --out runs/demo`
+    Examples: `spinloom run data/experiments/demo.toml --out runs/demo`,
+    `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`
     """
     from workflows.run import run_experiment
 
-    summary = run_experiment(experiment, out)
+    summary = run_experiment(experiment, out, engine, oommf)
     if as_json:
         emit(summary, True)
 
@@ -248,7 +278,7 @@ def report(
 
 
 class Stopped(BaseException):
-    """Ctrl-C, kept apart from KeyboardInterrupt so that it is told in our own words."""
+    """Ctrl-C or a signal to end, kept apart from KeyboardInterrupt so that it is told in our own words."""
 
 
 def _stop(*_: Any) -> None:
@@ -258,7 +288,8 @@ def _stop(*_: Any) -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's mistake ends with a message and exit code 2."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _stop)
     try:
         with told_warnings():
             app(args=arguments)
@@ -266,5 +297,5 @@ def main(arguments: list[str] | None = None) -> Any:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except Stopped:
-        console.print("stopped; files are whole, and a repeated 'spinloom run' goes on from the last finished stage")
+        console.print("stopped; files are whole, no process is left, and the same command goes on from what is finished")
         sys.exit(130)

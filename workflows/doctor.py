@@ -2,60 +2,87 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from device_models.card import load_card
-from device_models.engines import open_engine
-from device_models.node import drive
+from device_models.card import DeviceCard, load_card
+from device_models.engines import Choice, choose_engine, open_engine
+from device_models.engines.oommf.installation import CONDA, find_oommf
+from device_models.errors import SpinloomError
 from device_models.provenance import data_folder, versions
+from workflows.console import say
+
+TICK, TICKS = 7.5e-12, 100
+TRIAL_TICK = 1e-12
 
 
-def doctor_stage() -> dict[str, Any]:
-    """Try every engine.
+def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
+    """Try every engine: a run of 1 ps, then its speed on the default card.
+
+    Parameters
+    ----------
+    oommf : str, optional
+        command that starts OOMMF
 
     Returns
     -------
     report : dict
-        ``engines``: for each ``found, version, works, s_per_device_ns, advice``; ``versions``
+        ``engines``: for each ``found, where, version, works, s_per_device_ns, advice``; ``versions``
     """
-    return {"engines": {"embedded": _embedded(), "oommf": _oommf()}, "versions": versions()}
-
-
-def _embedded() -> dict[str, Any]:
-    try:
-        import jax
-
-        card = load_card(data_folder() / "devices" / "disc60.toml")
-        engine = open_engine("embedded", card, 7.5e-12)
-        u = np.zeros((50, 8))
-        drive(engine, u)
-        began = time.perf_counter()
-        drive(engine, u)
-        cost = (time.perf_counter() - began) / (u.size * engine.tick * 1e9)
-    except Exception as error:  # a doctor reports what is broken, whatever it is
-        return {
-            "found": False,
-            "works": False,
-            "advice": f"{type(error).__name__}: {error}; install again with 'make install'",
-        }
-    return {
-        "found": True,
-        "version": engine.version,
-        "works": True,
-        "device": str(jax.devices()[0]),
-        "s_per_device_ns": cost,
-        "advice": "ready",
+    say("trying every engine on the default card ...")
+    card = load_card(data_folder() / "devices" / "disc60.toml")
+    engines = {
+        "embedded": _tried(lambda: choose_engine("embedded"), card, devices=8),
+        "oommf": _tried(lambda: _oommf(oommf), card, devices=1),
     }
+    shipped = sorted(path.name for path in (data_folder() / "reference").glob("*_calibration.nc"))
+    engines["oommf-reference"] = {
+        "found": bool(shipped),
+        "works": bool(shipped),
+        "where": str(data_folder() / "reference"),
+        "advice": f"what OOMMF computed, shipped: {', '.join(shipped)}",
+    }
+    return {"engines": engines, "versions": versions()}
 
 
-def _oommf() -> dict[str, Any]:
-    where = os.environ.get("OOMMFTCL") or shutil.which("oommf")
-    advice = "install it with 'conda install -c conda-forge oommf', or set OOMMFTCL to the path of oommf.tcl"
-    if where:
-        advice = "found, for use through ubermag's oommfc; this version computes with the embedded engine"
-    return {"found": bool(where), "where": where, "works": False, "advice": advice}
+def _oommf(named: str | None) -> Choice:
+    installation = find_oommf(named)
+    return Choice("oommf", installation.where, installation)
+
+
+def _tried(choose: Callable[[], Choice], card: DeviceCard, devices: int) -> dict[str, Any]:
+    report: dict[str, Any] = {"found": False, "works": False}
+    try:
+        choice = choose()
+        where = "part of Spinloom, on JAX" if choice.installation is None else choice.installation.where
+        report |= {"found": True, "where": where}
+        with open_engine(choice, card, TRIAL_TICK) as engine:
+            report["version"] = engine.version
+            engine.play(np.array([TRIAL_TICK]), np.zeros((1, 1)))
+        report |= {"works": True, "s_per_device_ns": _cost(choice, card, devices), "advice": "ready"}
+    except SpinloomError as error:
+        report["advice"] = str(error)
+    except Exception as error:  # a doctor reports what is broken, whatever it is
+        report["advice"] = f"{type(error).__name__}: {error}; install again with 'make install'"
+    if report["works"] and report["found"] and "advice" in report and choice.installation is not None:
+        report["advice"] = (
+            "ready; calibrate, replay, cosimulate and run take it with --engine oommf. "
+            "Messages of OOMMF about a missing display are harmless"
+        )
+    elif not report["found"]:
+        report["conda"] = CONDA
+    return report
+
+
+def _cost(choice: Choice, card: DeviceCard, devices: int) -> float:
+    """Seconds for a device-nanosecond, without what starting costs."""
+    with open_engine(choice, card, TICK) as engine:
+        seconds = {}
+        for ticks in (1, 1, TICKS, TICKS):  # the first of each may compile
+            began = time.perf_counter()
+            engine.play(np.full(ticks, TICK), np.zeros((ticks, devices)))
+            seconds[ticks] = time.perf_counter() - began
+    return max(seconds[TICKS] - seconds[1], 0.0) / ((TICKS - 1) * devices * TICK * 1e9)

@@ -13,14 +13,15 @@ import pandas as pd
 from device_models import files
 from device_models.card import DeviceCard
 from device_models.drives import read_waveform
-from device_models.engines import check_engine, open_engine
+from device_models.engines import ENGINES, Choice, open_engine
+from device_models.errors import SpinloomError
 from device_models.provenance import stamp
 from device_models.system import read_field
-from workflows.console import progress
+from workflows.console import progress, say
 
 
 def replay_stage(
-    card: DeviceCard, waveform: Path, engine_name: str, tick: float | None, initial: Path | None, out: Path
+    card: DeviceCard, waveform: Path, choice: Choice, tick: float | None, initial: Path | None, out: Path
 ) -> dict[str, Any]:
     """Drive one device with held values and write ``t_s,u,mx,my,mz`` at the end of each.
 
@@ -31,7 +32,7 @@ def replay_stage(
     card : DeviceCard
     waveform : path
         CSV, see :func:`device_models.drives.read_waveform`
-    engine_name : str
+    choice : Choice
     tick : float, optional
         duration of a row (s), for files without ``t_s``
     initial : path, optional
@@ -44,20 +45,24 @@ def replay_stage(
     result : dict
         ``engine, engine_version, ticks, device_ns, wall_s, out``
     """
-    check_engine(engine_name)
+    if choice.name not in ENGINES:
+        raise SpinloomError(f"engine: replay computes, expected one of {', '.join(ENGINES)}, got {choice.name}")
     durations, u = read_waveform(waveform, tick)
     field = None if initial is None else read_field(initial)
     files.check_writable(out)
+    say(choice.why)
     began = time.perf_counter()
-    engine = open_engine(engine_name, card, float(durations[0]), field)
-    with progress(f"replay {waveform.name} on {card.name}", len(u)) as advance:
-        _, m = engine.play(durations, u, advance)
-    mx, my, mz = m.T
+    with (
+        open_engine(choice, card, float(durations[0]), field) as engine,
+        progress(f"replay {waveform.name} on {card.name}", len(u)) as advance,
+    ):
+        _, m = engine.play(durations, u[:, None], progress=advance)
+    mx, my, mz = m[:, 0].T
     table = pd.DataFrame({"t_s": np.cumsum(durations), "u": u, "mx": mx, "my": my, "mz": mz})
     with files.written_whole(out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.12g")
     result = {
-        "engine": engine_name,
+        "engine": choice.name,
         "engine_version": engine.version,
         "ticks": len(u),
         "device_ns": float(durations.sum() * 1e9),

@@ -11,7 +11,7 @@ from typing import Any
 
 from device_models import files
 from device_models.card import DeviceCard
-from device_models.engines import check_engine
+from device_models.engines import Choice, choose_engine
 from device_models.errors import SpinloomError
 from device_models.provenance import stamp, versions
 from networks.tasks import target
@@ -72,7 +72,7 @@ def _digests(paths: list[Path]) -> dict[str, str | None]:
     return {path.name: files.digest(path) if path.is_file() else None for path in paths}
 
 
-def run_experiment(path: Path, folder: Path) -> Result:
+def run_experiment(path: Path, folder: Path, engine: str | None = None, oommf: str | None = None) -> Result:
     """Calibrate, fit, train, cosimulate and report.
 
     Parameters
@@ -81,6 +81,10 @@ def run_experiment(path: Path, folder: Path) -> Result:
         of the experiment's TOML
     folder : path
         of the results; a folder that holds anything else is left alone
+    engine : str, optional
+        instead of the experiment's
+    oommf : str, optional
+        command that starts OOMMF
 
     Returns
     -------
@@ -88,22 +92,29 @@ def run_experiment(path: Path, folder: Path) -> Result:
         what ``summary.json`` holds
     """
     experiment, card = load_experiment(path)
-    check_engine(experiment.engine)
+    if engine is not None:
+        experiment = experiment.model_copy(update={"engine": engine})
+    choice = choose_engine(experiment.engine, oommf)
     for task in experiment.generate.tasks:
         target(task, experiment.generate.period_ticks)
     _claim(folder)
+    with files.claimed(folder / "stages"):
+        return _run(experiment, card, choice, folder)
+
+
+def _run(experiment: Experiment, card: DeviceCard, choice: Choice, folder: Path) -> Result:
     stages = Stages(folder)
     calibration, model_path = folder / "calibration.nc", folder / "model.nc"
     stages.do(
         "calibrate",
-        [card.to_json(), experiment.engine, experiment.calibration.model_dump()],
+        [card.to_json(), choice.name, experiment.calibration.model_dump()],
         [calibration],
-        lambda: calibrate_stage(card, experiment.engine, experiment.calibration, calibration),
+        lambda: calibrate_stage(card, choice, experiment.calibration, calibration),
     )
     source = [files.digest(calibration), experiment.model]
     stages.do("fit", source, [model_path], lambda: fit_stage(calibration, experiment.model, model_path))
     _train(experiment, model_path, folder, stages)
-    _verdict(experiment, folder, stages)
+    _verdict(experiment, choice, folder, stages)
     summary = summarise(experiment, card, stages)
     with files.written_whole(folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
@@ -153,25 +164,25 @@ def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stage
     )
 
 
-def _verdict(experiment: Experiment, folder: Path, stages: Stages) -> None:
+def _verdict(experiment: Experiment, choice: Choice, folder: Path, stages: Stages) -> None:
     paths, record = list(network_paths(experiment, folder).values()), folder / "cosimulation.nc"
     if paths:
         periods = experiment.generate.full_periods
         networks, model = load_networks(paths)
         stages.do(
             "cosimulate-generate",
-            [_digests(paths), experiment.engine, periods],
+            [_digests(paths), choice.name, periods],
             [record],
-            lambda: verdict_generate(networks, model, experiment.engine, periods, record),
+            lambda: verdict_generate(networks, model, choice, periods, record),
         )
     recogniser = folder / "network-recognise.nc"
     (network,), model = load_networks([recogniser])
     trials = experiment.recognise.full_trials
     stages.do(
         "cosimulate-recognise",
-        [files.digest(recogniser), experiment.engine, trials],
+        [files.digest(recogniser), choice.name, trials],
         [],
-        lambda: verdict_recognise(network, model, experiment.engine, trials),
+        lambda: verdict_recognise(network, model, choice, trials),
     )
 
 
@@ -187,7 +198,9 @@ def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Resul
             "period_s": reduced["period_s"],
             "nrmse_reduced": reduced["nrmse"],
             "periods_reduced": reduced["periods"],
+            "engine_full": verdict["engine"],
             "nrmse_full": verdict["nrmse_full"],
+            "nrmse_embedded": verdict.get("nrmse_embedded"),
             "periods_full": verdict["periods"],
             "phase_drift_per_period": verdict["phase_drift_per_period"],
             "max_node_difference": verdict["max_node_difference"],
@@ -208,6 +221,7 @@ def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Resul
             "seed": trained["seed"],
             "accuracy_reduced": trained["accuracy"],
             "trials_reduced": trained["trials"],
+            "engine_full": full["engine"],
             "accuracy_full": full["accuracy_full"],
             "trials_full": full["trials"],
             "confusion_reduced": trained["confusion"],

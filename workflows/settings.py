@@ -82,12 +82,12 @@ class Experiment(_Settings):
     device : str
         name of a card in ``data/devices``, or a card's file beside the experiment
     engine : str
-        full engine for calibration and verdict
+        full engine for calibration and verdict; ``auto`` is OOMMF where it is found and works
     """
 
     name: str = Field(min_length=1, max_length=80, pattern=r"^[\w.+-]+$")
     device: str = "disc60"
-    engine: str = "embedded"
+    engine: str = "auto"
     calibration: Protocol = Protocol()
     model: str = "flow_map"
     generate: GenerateSettings = GenerateSettings()

@@ -2,56 +2,146 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from device_models.card import DeviceCard
 from device_models.errors import SpinloomError
+from device_models.node import Engine
 
-ENGINES = ("embedded",)
-"""Names of the engines that this version can run."""
+if TYPE_CHECKING:
+    from device_models.engines.oommf.installation import Installation
+
+ENGINES = ("embedded", "oommf")
+"""Names of the engines that compute."""
+REFERENCE = "oommf-reference"
+"""Not an engine: what OOMMF computed, shipped in ``data/reference``."""
+TRIAL_TICK = 1e-12
 
 
-def check_engine(name: str) -> None:
-    """Say that an engine is unknown before anything is computed.
+@dataclass(frozen=True)
+class Choice:
+    """Which engine is to compute, and why.
+
+    Attributes
+    ----------
+    name : str
+        of :data:`ENGINES`, or :data:`REFERENCE`
+    why : str
+        for people
+    installation : Installation, optional
+        of OOMMF
+    """
+
+    name: str
+    why: str
+    installation: Installation | None = None
+
+
+def choose_engine(name: str, oommf: str | None = None) -> Choice:
+    """Decide which engine computes, before anything is computed.
+
+    Parameters
+    ----------
+    name : {"embedded", "oommf", "oommf-reference", "auto"}
+        ``auto`` is OOMMF where it is found and works, else the embedded engine
+    oommf : str, optional
+        command that starts OOMMF, or the path of ``oommf.tcl``; found as oommfc finds it if
+        not given
+
+    Returns
+    -------
+    choice : Choice
 
     Raises
     ------
     SpinloomError
+        for an engine that is unknown, or OOMMF asked for and not usable
+
+    Examples
+    --------
+    >>> choose_engine("embedded").why
+    'engine: embedded, as asked'
     """
-    if name == "oommf":
-        raise SpinloomError(
-            "engine: oommf is not installed as an engine of this version; "
-            "use --engine embedded, and see 'spinloom doctor'"
-        )
-    if name not in ENGINES:
-        raise SpinloomError(f"engine: expected one of {', '.join(ENGINES)}, got {name!r}; see 'spinloom doctor'")
+    if name in ("embedded", REFERENCE):
+        return Choice(name, f"engine: {name}, as asked")
+    if name not in ("oommf", "auto"):
+        expected = ", ".join([*ENGINES, REFERENCE, "auto"])
+        raise SpinloomError(f"engine: expected one of {expected}, got {name!r}; see 'spinloom doctor'")
+    from device_models.engines.oommf.installation import find_oommf
+
+    try:
+        installation = find_oommf(oommf)
+        if name == "oommf":
+            return Choice("oommf", f"engine: oommf {installation.version} ({installation.where}), as asked", installation)
+        try_oommf(installation)
+    except SpinloomError as error:
+        if name == "oommf" or oommf is not None:
+            raise
+        return Choice("embedded", f"engine: embedded, because OOMMF is not to be had ({error})")
+    return Choice("oommf", f"engine: oommf {installation.version} ({installation.where}), found and works", installation)
 
 
-def open_engine(name: str, card: DeviceCard, tick: float, initial: np.ndarray | None = None) -> Any:
-    """A full engine of one card, ready to be started.
+def try_oommf(installation: Installation) -> None:
+    """Run OOMMF for 1 ps on a small layer.
+
+    Raises
+    ------
+    SpinloomError
+        saying what went wrong
+    """
+    from device_models.card import load_card
+    from device_models.engines.oommf.engine import OommfEngine
+    from device_models.provenance import data_folder
+
+    card = load_card(data_folder() / "devices" / "disc60.toml")
+    with OommfEngine(card, TRIAL_TICK, installation=installation) as engine:
+        engine.play(np.array([TRIAL_TICK]), np.zeros((1, 1)))
+
+
+@contextmanager
+def open_engine(
+    choice: Choice,
+    card: DeviceCard,
+    tick: float,
+    initial: np.ndarray | None = None,
+    *,
+    keep: Path | None = None,
+    limit_s: float | None = None,
+) -> Iterator[Engine]:
+    """A full engine of one card, ready to be started; what it started ends with the block.
 
     Parameters
     ----------
-    name : {"embedded"}
+    choice : Choice
+        of an engine that computes
     card : DeviceCard
     tick : float
         duration of a tick (s)
     initial : (nx, ny, nz, 3) ndarray, optional
         field to start from; the card's start is relaxed if not given
+    keep : path, optional
+        folder in which OOMMF's finished runs are kept and looked for
+    limit_s : float, optional
+        a live OOMMF node that is silent for longer is taken to hang (s)
 
-    Returns
-    -------
-    engine : Node
-        also with ``name``, ``version`` and ``field(state, device)``
-
-    Raises
+    Yields
     ------
-    SpinloomError
-        for an engine that is unknown or not installed
+    engine : Engine
     """
-    check_engine(name)
-    from device_models.engines.embedded import EmbeddedEngine
+    if choice.name == "oommf":
+        from device_models.engines.oommf.engine import OommfEngine
 
-    return EmbeddedEngine(card, tick, initial)
+        assert choice.installation is not None
+        limit = {} if limit_s is None else {"limit_s": limit_s}
+        with OommfEngine(card, tick, initial, installation=choice.installation, keep=keep, **limit) as engine:
+            yield engine
+    else:
+        from device_models.engines.embedded import EmbeddedEngine
+
+        yield EmbeddedEngine(card, tick, initial)

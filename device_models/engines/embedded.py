@@ -14,6 +14,8 @@ from device_models.card import DeviceCard
 from device_models.engines.fields import Components, linear_field
 from device_models.engines.llg import advance, llg, longest_step, relax
 from device_models.errors import SpinloomError
+from device_models.node import drive
+from device_models.system import checked_field
 
 RELAX_TORQUE = 1e-4
 """Relaxation stops when every cell has \\|m x H\\| below this (A/m), as the OOMMF references do."""
@@ -49,12 +51,10 @@ class EmbeddedEngine:
             raise SpinloomError(f"tick: expected seconds between 0 and 1e-6, got {tick:g}")
         self.card, self.tick = card, float(tick)
         self.mask = card.geometry.mask()
-        if initial is not None:
-            self.mask = _checked_mask(card, initial)
         self._steps = math.ceil(self.tick / longest_step(card))
         self._field = linear_field(card, self.mask)
         self._rhs = llg(card, self._field)
-        self._equilibrium = self._relaxed() if initial is None else _unit(initial[self.mask].T)
+        self._equilibrium = self._relaxed() if initial is None else self._components(checked_field(card, initial))
 
     @property
     def version(self) -> str:
@@ -92,42 +92,49 @@ class EmbeddedEngine:
         return state, average(state)
 
     def play(
-        self, durations: np.ndarray, u: np.ndarray, progress: Callable[[int], None] | None = None
+        self,
+        durations: np.ndarray,
+        u: np.ndarray,
+        fields: np.ndarray | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Drive devices by known waveforms; see :class:`device_models.node.Engine`."""
+        n = u.shape[1]
+        state, _ = self.start(n)
+        if fields is not None:
+            components = np.stack([self._components(field) for field in fields], axis=-1)
+            state = tuple(jnp.asarray(component) for component in components)
+        if (durations == self.tick).all():
+            state, m = drive(self, u, state, progress)
+        else:
+            state, m = self._play_uneven(durations, u, state, progress)
+        return np.stack([self.field(state, device) for device in range(n)]), m
+
+    def _play_uneven(
+        self, durations: np.ndarray, u: np.ndarray, state: Components, progress: Callable[[float], None] | None
     ) -> tuple[Components, np.ndarray]:
-        """Play a waveform of uneven holds into one device, from its start.
-
-        Parameters
-        ----------
-        durations : (n,) ndarray
-            of each hold (s)
-        u : (n,) ndarray
-            drives within [-1, 1]
-        progress : callable, optional
-            called with the number of holds just done
-
-        Returns
-        -------
-        state : three (cells, 1) arrays
-            at the end
-        m : (n, 3) ndarray
-            <m> at the end of each hold
-        """
         longest = longest_step(self.card)
 
-        def hold(state: Components, row: jnp.ndarray) -> tuple[Components, jnp.ndarray]:
-            steps = jnp.maximum(jnp.ceil(row[0] / longest), 1).astype(int)
-            state = advance(self._rhs, state, row[1:], row[0] / steps, steps)
-            return state, average(state)[0]
+        def hold(state: Components, row: tuple[jnp.ndarray, jnp.ndarray]) -> tuple[Components, jnp.ndarray]:
+            duration, u = row
+            steps = jnp.maximum(jnp.ceil(duration / longest), 1).astype(int)
+            state = advance(self._rhs, state, u, duration / steps, steps)
+            return state, average(state)
 
         scan = jax.jit(lambda state, rows: jax.lax.scan(hold, state, rows))
-        state, _ = self.start(1)
         moments = []
-        for rows in np.array_split(np.column_stack([durations, u]), max(1, len(u) // 50)):
+        pieces = max(1, len(u) // 50)
+        for rows in zip(np.array_split(durations, pieces), np.array_split(u, pieces), strict=True):
             state, m = scan(state, rows)
             moments.append(np.asarray(m))
             if progress is not None:
-                progress(len(rows))
+                progress(len(m))
         return state, np.concatenate(moments)
+
+    @property
+    def equilibrium(self) -> np.ndarray:
+        """The field that devices start from, (nx, ny, nz, 3)."""
+        return self._grid(self._equilibrium)
 
     def field(self, state: Components, device: int = 0) -> np.ndarray:
         """The spatial field of one device.
@@ -137,30 +144,18 @@ class EmbeddedEngine:
         m : (nx, ny, nz, 3) ndarray
             unit vectors; zero outside the magnetic cells
         """
+        return self._grid(np.stack([component[:, device] for component in state]))
+
+    def _grid(self, components: np.ndarray) -> np.ndarray:
         grid = np.zeros((*self.mask.shape, 3))
-        grid[self.mask] = np.stack([component[:, device] for component in state], axis=-1)
+        grid[self.mask] = components.T
         return grid
+
+    def _components(self, field: np.ndarray) -> np.ndarray:
+        m = field[self.mask].T
+        return m / np.linalg.norm(m, axis=0)
 
 
 def average(m: Components) -> jnp.ndarray:
     """``<m>`` of each device, (n, 3): the average over its magnetic cells."""
     return jnp.stack([component.mean(axis=0) for component in m], axis=-1)
-
-
-def _unit(m: np.ndarray) -> np.ndarray:
-    return m / np.linalg.norm(m, axis=0)
-
-
-def _checked_mask(card: DeviceCard, initial: np.ndarray) -> np.ndarray:
-    expected = (*card.geometry.shape_cells, 3)
-    if initial.shape != expected:
-        raise SpinloomError(f"initial field: expected shape {expected} for device {card.name}, got {initial.shape}")
-    mask = np.linalg.norm(initial, axis=-1) > 0
-    if not mask.any():
-        raise SpinloomError("initial field: no magnetic cell; every vector is zero")
-    if (mask != card.geometry.mask()).any():
-        raise SpinloomError(
-            f"initial field: {mask.sum()} magnetic cells, but {card.name} has {card.geometry.mask().sum()} "
-            "or has them elsewhere; make the field on the card's own mesh"
-        )
-    return mask

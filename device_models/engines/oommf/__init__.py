@@ -1,0 +1,1 @@
+"""OOMMF as an engine: unmodified, set up by ubermag, a batch of runs or a row of live nodes."""

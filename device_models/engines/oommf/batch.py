@@ -1,0 +1,226 @@
+"""Known drives: every device is one OOMMF run, as many side by side as there are cores."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from device_models import files
+from device_models.card import DeviceCard
+from device_models.engines.oommf import mif
+from device_models.engines.oommf.processes import Host
+from device_models.engines.oommf.table import Table
+from device_models.errors import SpinloomError
+from device_models.system import read_field
+
+WAIT_S = 0.02
+LATE_S = 10.0
+"""How long the last row and the final field may take to appear after the solver has ended."""
+
+
+@dataclass
+class Run:
+    """One OOMMF run that is under way."""
+
+    number: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+    rows: int
+    told: int = 0
+    table: Table = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.table = Table(self.folder / f"{mif.NAME}.odt")
+        assert self.process.stderr is not None
+        os.set_blocking(self.process.stderr.fileno(), False)
+        self.said = b""
+
+    def hear(self) -> None:
+        """Take what OOMMF has to say, so that its pipe never fills."""
+        assert self.process.stderr is not None
+        self.said = (self.said + (self.process.stderr.read() or b""))[-20_000:]
+
+
+def relax(host: Host, card: DeviceCard) -> np.ndarray:
+    """The relaxed field at zero drive, computed by OOMMF, (nx, ny, nz, 3)."""
+    folder = host.new_folder("relax")
+    mif.write_relaxation(folder, card)
+    run = Run(0, folder, host.boxsi(folder), rows=1)
+    while run.process.poll() is None:
+        run.hear()
+        time.sleep(WAIT_S)
+    m = _final_field(run, f"relaxation of {card.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    return m
+
+
+def play(
+    host: Host,
+    card: DeviceCard,
+    fields: list[np.ndarray],
+    durations: np.ndarray,
+    u: np.ndarray,
+    *,
+    side_by_side: int,
+    keep: Path | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Play waveforms into devices, each as a run of its own.
+
+    Parameters
+    ----------
+    host : Host
+    card : DeviceCard
+    fields : list of n (nx, ny, nz, 3) ndarray
+        directions that each device starts from
+    durations : (n_ticks,) ndarray
+        of each hold (s)
+    u : (n_ticks, n) ndarray
+        drives
+    side_by_side : int
+        how many runs at a time
+    keep : Path, optional
+        folder in which finished runs are kept under a digest of their input; a run that is
+        there already is read, not computed
+    progress : callable, optional
+        called with the ticks just done, over all devices divided by their number
+
+    Returns
+    -------
+    fields : (n, nx, ny, nz, 3) ndarray
+        at the end
+    m : (n_ticks, n, 3) ndarray
+        <m> at the end of each hold
+
+    Raises
+    ------
+    SpinloomError
+        if a run fails; it names the device and what OOMMF said
+    """
+    n_ticks, n = u.shape
+    results: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    waiting, running = list(range(n)), []
+    digests: dict[int, str] = {}
+    tell = progress or (lambda ticks: None)
+    try:
+        while waiting or running:
+            while waiting and len(running) < side_by_side:
+                k = waiting.pop(0)
+                folder = host.new_folder(f"run-{k}")
+                text = mif.write_waveform(folder, card, fields[k], durations, u[:, k])
+                digests[k] = _digest(text, fields[k], host.installation.version)
+                kept = _kept(keep, digests[k], n_ticks, fields[k].shape)
+                if kept is not None:
+                    results[k] = kept
+                    shutil.rmtree(folder, ignore_errors=True)
+                    tell(n_ticks / n)
+                else:
+                    running.append(Run(k, folder, host.boxsi(folder), n_ticks))
+            for run in list(running):
+                ended = run.process.poll() is not None
+                run.hear()
+                rows = _rows(run)
+                tell((rows - run.told) / n)
+                run.told = rows
+                if ended:
+                    running.remove(run)
+                    results[run.number] = _result(run)
+                    _keep(keep, digests[run.number], results[run.number])
+            time.sleep(WAIT_S)
+    finally:
+        for run in running:
+            run.table.close()
+    final, m = zip(*(results[k] for k in range(n)), strict=True)
+    return np.stack(final), np.stack(m, axis=1)
+
+
+def _rows(run: Run) -> int:
+    try:
+        return run.table.read()
+    except SpinloomError as error:
+        raise SpinloomError(f"oommf: device {run.number}: {error}") from None
+
+
+def _result(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Final field and rows of a run that has ended; its folder goes."""
+    final = _final_field(run, f"device {run.number}")
+    m = np.stack(run.table.m)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    return final, m
+
+
+def _final_field(run: Run, what: str) -> np.ndarray:
+    """The field that a run saved at its end, once it and the last row are there."""
+    run.hear()
+    until = time.monotonic() + LATE_S
+    while run.process.returncode == 0:
+        found = sorted(run.folder.glob(f"{mif.NAME}-*.omf"))
+        if found and (run.rows == 1 or _rows(run) == run.rows):
+            run.table.close()
+            return read_field(found[-1])
+        if time.monotonic() > until:
+            break
+        time.sleep(WAIT_S)
+    run.table.close()
+    raise SpinloomError(f"oommf: {what}: {why_it_ended(run.process.returncode, run.said, run.folder)}")
+
+
+def why_it_ended(code: int | None, said: bytes, folder: Path) -> str:
+    """What can be said about a solver that ended before its time: the signal, its words, the disk.
+
+    Parameters
+    ----------
+    code : int or None
+        exit code; negative for a signal
+    said : bytes
+        what it wrote to standard error
+    folder : Path
+        where it ran
+    """
+    words = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
+    words = [line for line in words if line and mif.READY not in line and "Start:" not in line and "Options:" not in line]
+    message = " ".join(words)[-600:]
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    killed = code is not None and (code < 0 or "child killed" in message)
+    if free < 1_000_000:
+        reason = f"no space left in {tempfile.gettempdir()}; free some, or set TMPDIR to another folder"
+    elif killed:
+        number = f"signal {-code}" if code is not None and code < 0 else "a signal"
+        reason = f"OOMMF was killed by {number}; if nobody did it, the machine ran out of memory"
+    elif code:
+        reason = f"OOMMF ended with exit code {code}"
+    else:
+        reason = "OOMMF ended without writing all it was asked for"
+    return f"{reason}; it said: {message}" if message else reason
+
+
+def _digest(text: str, field: np.ndarray, version: str) -> str:
+    return hashlib.sha256(b"\0".join([version.encode(), text.encode(), np.ascontiguousarray(field).tobytes()])).hexdigest()
+
+
+def _kept(
+    keep: Path | None, digest: str, n_ticks: int, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    if keep is None:
+        return None
+    try:
+        with np.load(keep / f"{digest}.npz", allow_pickle=False) as stored:
+            final, m = stored["field"], stored["m"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return (final, m) if final.shape == shape and m.shape == (n_ticks, 3) else None
+
+
+def _keep(keep: Path | None, digest: str, result: tuple[np.ndarray, np.ndarray]) -> None:
+    if keep is not None:
+        with files.written_whole(keep / f"{digest}.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, field=result[0], m=result[1])

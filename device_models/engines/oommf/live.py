@@ -1,0 +1,271 @@
+"""Live nodes: a row of OOMMF processes that advance tick by tick, in lock-step.
+
+A stage of OOMMF is a tick. When a stage begins, a field of zero that is a Tcl script reports
+the stage, which says that the last one is done, and reads the drive from a named pipe, which
+blocks until it is written. <m> is then the newest row of the table. Nothing of OOMMF is
+changed; see :func:`device_models.engines.oommf.mif.write_live`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from device_models.engines.oommf import mif
+from device_models.engines.oommf.batch import why_it_ended
+from device_models.engines.oommf.processes import Host
+from device_models.engines.oommf.table import Table
+from device_models.errors import SpinloomError
+
+LIMIT_S = 120.0
+"""A node that is silent for longer is taken to hang."""
+WARM_UP_S = 0.3
+"""Between two ticks of the warm-up: the writer of tables starts while the first stages block."""
+LOOK_S = 0.0002
+_REPORT = re.compile(rf"{mif.READY} (\d+)\s*$")
+
+
+class NodeFailed(SpinloomError):
+    """A live node died, hangs, or wrote what cannot be.
+
+    Attributes
+    ----------
+    node : int
+    """
+
+    def __init__(self, node: int, why: str) -> None:
+        super().__init__(f"oommf: node {node}: {why}")
+        self.node = node
+
+
+class LiveNode:
+    """One OOMMF process that waits for its next drive.
+
+    Parameters
+    ----------
+    number : int
+    folder : Path
+        with ``node.mif``
+    host : Host
+    """
+
+    def __init__(self, number: int, folder: Path, host: Host) -> None:
+        self.number, self.folder = number, folder
+        self.table = Table(folder / f"{mif.NAME}.odt")
+        self.pipe = folder / mif.PIPE
+        os.mkfifo(self.pipe)
+        if os.geteuid() == 0:
+            self.pipe.chmod(0o666)
+        self.process: subprocess.Popen[bytes] = host.boxsi(folder)
+        assert self.process.stderr is not None
+        self.stderr = self.process.stderr
+        os.set_blocking(self.stderr.fileno(), False)
+        self.said, self._line = b"", b""
+        self.stage = -1
+
+    def hear(self) -> None:
+        """Take what OOMMF says; a report moves ``stage`` on."""
+        self._line += self.stderr.read() or b""
+        *lines, self._line = self._line.split(b"\n")
+        for line in lines:
+            report = _REPORT.search(line.decode("utf-8", "replace"))
+            if report:
+                self.stage = int(report[1])
+            else:
+                self.said = (self.said + line + b"\n")[-20_000:]
+
+    def check(self) -> None:
+        """Raise if the process has ended."""
+        code = self.process.poll()
+        if code is not None:
+            self.hear()
+            raise NodeFailed(self.number, why_it_ended(code, self.said + self._line, self.folder))
+
+    def send(self, u: float, until: float) -> None:
+        """Write a drive to the pipe, once OOMMF reads from it."""
+        while True:
+            try:
+                pipe = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise NodeFailed(self.number, f"its pipe is gone ({error.strerror})") from None
+            else:
+                try:
+                    os.write(pipe, repr(float(u)).encode())
+                    return
+                except BrokenPipeError:
+                    self.check()
+                    raise NodeFailed(self.number, "it left its pipe while it was read") from None
+                finally:
+                    os.close(pipe)
+            self.check()
+            if time.monotonic() > until:
+                raise NodeFailed(self.number, "it reported a tick but does not read its drive")
+            time.sleep(LOOK_S)
+
+    def row(self, rows: int, until: float) -> np.ndarray:
+        """The newest row of the table, which has to be the ``rows``-th."""
+        try:
+            while self.table.read() < rows:
+                self.check()
+                if time.monotonic() > until:
+                    raise NodeFailed(
+                        self.number,
+                        f"tick {rows - 1} is done but its row is not in the table; "
+                        + why_it_ended(0, self.said, self.folder),
+                    )
+                time.sleep(LOOK_S)
+        except NodeFailed:
+            raise
+        except SpinloomError as error:
+            raise NodeFailed(self.number, str(error)) from None
+        return self.table.m[rows - 1]
+
+
+class LiveNodes:
+    """A row of live nodes, all at the same tick.
+
+    Parameters
+    ----------
+    host : Host
+    write : callable
+        writes the input of a node into a folder
+    n : int
+    limit_s : float
+        how long a node may be silent (s)
+    progress : callable, optional
+        called with the number of nodes just started
+
+    Attributes
+    ----------
+    m : (n, 3) ndarray
+        <m> after the last tick
+    ticks : int
+        done since the warm-up
+    spent : dict
+        seconds of ``step``: ``total``; ``solving``, until the last report; ``rows``, from
+        there to the last row
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        write: Callable[[Path], object],
+        n: int,
+        limit_s: float = LIMIT_S,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.host, self.limit_s = host, limit_s
+        self.selector = selectors.DefaultSelector()
+        self.nodes: list[LiveNode] = []
+        self._rows = 0
+        self.ticks = 0
+        self.spent = {"total": 0.0, "solving": 0.0, "rows": 0.0}
+        first = host.new_folder(f"live-0")
+        write(first)
+        for k in range(n):
+            folder = first
+            if k:
+                folder = host.new_folder(f"live-{k}")
+                for file in first.glob("*.*"):
+                    if file.suffix in (".mif", ".omf"):
+                        shutil.copyfile(file, folder / file.name)
+            node = LiveNode(k, folder, host)
+            self.nodes.append(node)
+            self.selector.register(node.stderr, selectors.EVENT_READ, node)
+        self._collect(0, progress)
+        self.m = self._warm_up()
+        self._cpu = host.cpu_s()
+
+    def _warm_up(self) -> np.ndarray:
+        """Ticks of zero drive, from equilibrium, until every node's rows flow."""
+        until = time.monotonic() + self.limit_s
+        behind = self.nodes
+        while behind or self._rows < 2:
+            self._send(np.zeros(len(self.nodes)))
+            self._collect(self._rows)
+            time.sleep(WARM_UP_S)
+            behind = [node for node in self.nodes if self._count(node) < self._rows]
+            if behind and time.monotonic() > until:
+                raise NodeFailed(behind[0].number, f"no row in its table after {self.limit_s:g} s; its OOMMF is at fault")
+        return np.stack([node.table.m[-1] for node in self.nodes])
+
+    @staticmethod
+    def _count(node: LiveNode) -> int:
+        try:
+            return node.table.read()
+        except SpinloomError as error:
+            raise NodeFailed(node.number, str(error)) from None
+
+    def step(self, u: np.ndarray) -> np.ndarray:
+        """Advance every node by one tick.
+
+        Parameters
+        ----------
+        u : (n,) ndarray
+
+        Returns
+        -------
+        m : (n, 3) ndarray
+
+        Raises
+        ------
+        NodeFailed
+        """
+        began = time.perf_counter()
+        self._send(u)
+        self._collect(self._rows)
+        solved = time.perf_counter()
+        until = time.monotonic() + self.limit_s
+        self.m = np.stack([node.row(self._rows, until) for node in self.nodes])
+        ended = time.perf_counter()
+        self.ticks += 1
+        for what, seconds in (("total", ended - began), ("solving", solved - began), ("rows", ended - solved)):
+            self.spent[what] += seconds
+        return self.m
+
+    def _send(self, u: np.ndarray) -> None:
+        until = time.monotonic() + self.limit_s
+        for node, drive in zip(self.nodes, u, strict=True):
+            node.send(drive, until)
+        self._rows += 1
+
+    def _collect(self, stage: int, progress: Callable[[int], None] | None = None) -> None:
+        """Wait until every node has begun ``stage``."""
+        waiting = {node.number: node for node in self.nodes if node.stage < stage}
+        until = time.monotonic() + self.limit_s
+        while waiting:
+            for key, _ in self.selector.select(timeout=0.2):
+                node = key.data
+                node.hear()
+                if node.stage >= stage and waiting.pop(node.number, None) is not None:
+                    until = time.monotonic() + self.limit_s
+                    if progress is not None:
+                        progress(1)
+            for node in waiting.values():
+                node.check()
+                if time.monotonic() > until:
+                    said = " ".join(node.said.decode("utf-8", "replace").split())[-300:]
+                    raise NodeFailed(
+                        node.number, f"silent for {self.limit_s:g} s, taken to hang; it said last: {said or 'nothing'}"
+                    )
+
+    def processor_s(self) -> tuple[float, float]:
+        """Processor time since the warm-up, of the solvers and of OOMMF's other processes (s)."""
+        (solver, other), (solver_0, other_0) = self.host.cpu_s(), self._cpu
+        return solver - solver_0, other - other_0
+
+    def close(self) -> None:
+        """Let go of the nodes' files; the host ends their processes."""
+        self.selector.close()
+        for node in self.nodes:
+            node.table.close()

@@ -1,0 +1,138 @@
+"""What OOMMF is given to compute: ubermag's input for a system, with a drive held by stage index."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device_models.card import DeviceCard
+from device_models.system import card_system
+
+if TYPE_CHECKING:
+    import micromagneticmodel as mm
+
+NAME = "node"
+"""Base name of every file of a run; folders tell runs apart."""
+READY = "spinloom ready"
+"""What a live node reports when a stage begins, followed by the stage's number."""
+PIPE = "drive"
+RELAX_TORQUE = 1e-4
+"""Relaxation stops when every cell has \\|m x H\\| below this (A/m), as in the embedded engine."""
+MANY_STAGES = 10_000_000
+
+_HELD = """set spinloom_u {{ {drives} }}
+proc SpinloomDrive {{ stage }} {{ global spinloom_u; return [lindex $spinloom_u $stage] }}
+
+"""
+_LIVE = "proc SpinloomDrive { stage } { global spinloom_u; return $spinloom_u }\n\n"
+# The gate is a field of zero. OOMMF evaluates it when a stage begins, before the torque is.
+_GATE = f"""set spinloom_stage -1
+set spinloom_u 0
+proc SpinloomGate {{ stage }} {{
+  global spinloom_stage spinloom_u
+  if {{ $stage != $spinloom_stage }} {{
+    set spinloom_stage $stage
+    Report "{READY} $stage"
+    set spinloom_u [string trim [ReadFile {PIPE}]]
+  }}
+  return {{ 0 0 0 0 0 0 }}
+}}
+"""
+
+
+def write_relaxation(folder: Path, card: DeviceCard) -> None:
+    """Input of a relaxation at zero drive, from the card's start.
+
+    Writes ``node.mif`` and ``m0.omf`` into ``folder``. The field is saved once, at the end.
+    """
+    import oommfc
+
+    system = _named(card_system(card))
+    oommfc.MinDriver(stopping_mxHxm=RELAX_TORQUE).write_mif(system, dirname=str(folder))
+
+
+def write_waveform(folder: Path, card: DeviceCard, m: np.ndarray, durations: np.ndarray, u: np.ndarray) -> str:
+    """Input of a run under a known drive: stage k holds ``u[k]`` for ``durations[k]``.
+
+    The drive is taken by the stage's index: sampling it in time would shift a held value by
+    up to half a tick. A row of the table is written at the end of each stage, and the field
+    at the end of the first and the last.
+
+    Parameters
+    ----------
+    folder : Path
+        gets ``node.mif`` and ``m0.omf``
+    card : DeviceCard
+    m : (nx, ny, nz, 3) ndarray
+        directions to start from
+    durations : (n,) ndarray
+        (s)
+    u : (n,) ndarray
+        drives, J = u J_max
+
+    Returns
+    -------
+    text : str
+        what stands in ``node.mif``
+    """
+    script = _HELD.format(drives=" ".join(repr(float(x)) for x in u))
+    text = _time_driver(folder, card, m, script, float(durations[0]), len(u))
+    if np.ptp(durations) > 0:
+        times = " ".join(repr(float(x)) for x in durations)
+        text = re.sub(r"(?m)^  stopping_time .*$", f"  stopping_time {{ {times} }}", text)
+    # "Stage n" means stage 0 and every n-th after it, so this saves the last one too.
+    text = text.replace("Magnetization mags Stage 1", f"Magnetization mags Stage {max(1, len(u) - 1)}")
+    (folder / f"{NAME}.mif").write_text(text, encoding="utf-8")
+    return text
+
+
+def write_live(folder: Path, card: DeviceCard, m: np.ndarray, tick: float) -> str:
+    """Input of a live node: every stage is a tick, and waits for its drive on a named pipe.
+
+    At the start of each stage OOMMF reports, and reads the drive from the pipe ``drive`` in
+    its folder; see :mod:`device_models.engines.oommf.live`.
+
+    Returns
+    -------
+    text : str
+        what stands in ``node.mif``
+    """
+    text = _time_driver(folder, card, m, _LIVE, tick, MANY_STAGES, gate=True)
+    text = re.sub(r"(?m)^(Destination mags|Schedule Oxs_TimeDriver::Magnetization) .*\n", "", text)
+    (folder / f"{NAME}.mif").write_text(text, encoding="utf-8")
+    return text
+
+
+def _time_driver(
+    folder: Path, card: DeviceCard, m: np.ndarray, script: str, tick: float, stages: int, gate: bool = False
+) -> str:
+    import micromagneticmodel as mm
+    import oommfc
+
+    system = _named(card_system(card, m, u=1.0))
+    (torque,) = system.dynamics.get(type=mm.Slonczewski)
+    torque.tcl_strings = {"script": script, "script_name": "SpinloomDrive", "script_args": "stage"}
+    if gate:
+        system.energy += mm.Zeeman(
+            name="gate",
+            H=(0, 0, 0),
+            tcl_strings={
+                "script": _GATE,
+                "energy": "Oxs_ScriptUZeeman",
+                "script_name": "SpinloomGate",
+                "script_args": "stage",
+            },
+        )
+    oommfc.TimeDriver().write_mif(system, dirname=str(folder), t=tick * stages, n=stages)
+    text = (folder / f"{NAME}.mif").read_text(encoding="utf-8")
+    # t / n does not give every tick back to the last digit.
+    text = re.sub(r"(?m)^  stopping_time .*$", f"  stopping_time {tick!r}", text)
+    return re.sub(r"(?m)^Destination archive .*\n", "", text)
+
+
+def _named(system: mm.System) -> mm.System:
+    """The system under a name that is safe as a file's on every machine."""
+    return type(system)(name=NAME, energy=system.energy, dynamics=system.dynamics, m=system.m)
