@@ -99,6 +99,20 @@ class Engine(Node, Protocol):
         """Field that devices start from."""
         ...
 
+    def input(self, u: np.ndarray | None = None) -> str:
+        """What an external solver is given, word by word, to be kept beside its answer.
+
+        Parameters
+        ----------
+        u : (n_ticks,) ndarray, optional
+            of one device whose drives are known; else the input of a live node
+        """
+        ...
+
+    def start(self, n: int, progress: Callable[[int], None] | None = None) -> tuple[State, Any]:
+        """Put ``n`` devices in equilibrium; ``progress`` hears how many were just made ready."""
+        ...
+
     def play(
         self,
         durations: np.ndarray,

@@ -194,9 +194,7 @@ def cosimulate(
     oommf: Oommf = None,
     method: Annotated[str, typer.Option(help="How OOMMF nodes are run: lock-step or relaxation.")] = "lock-step",
     window: Annotated[int | None, typer.Option(help="Ticks that relaxation iterates together. [default: 42]")] = None,
-    node_limit: Annotated[
-        float | None, typer.Option(help="A live node silent for longer is taken to hang (s). [default: 120]")
-    ] = None,
+    node_limit: Annotated[float, typer.Option(help="A live node silent for longer is taken to hang (s).")] = 120.0,
     periods: Annotated[int, typer.Option(min=1, help="Periods in free run.")] = 20,
     trials: Annotated[int, typer.Option(min=4, help="Trials, for a network that recognises.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Keep outputs and node traces (NetCDF).")] = None,
@@ -297,5 +295,5 @@ def main(arguments: list[str] | None = None) -> Any:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except Stopped:
-        console.print("stopped; files are whole, no process is left, and the same command goes on from what is finished")
+        console.print("stopped; files are whole, no process is left, the same command goes on from what is finished")
         sys.exit(130)

@@ -22,6 +22,8 @@ ENGINES = ("embedded", "oommf")
 REFERENCE = "oommf-reference"
 """Not an engine: what OOMMF computed, shipped in ``data/reference``."""
 TRIAL_TICK = 1e-12
+SILENT_S = 120.0
+"""A live OOMMF node that is silent for longer is taken to hang."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,17 @@ def choose_engine(name: str, oommf: str | None = None) -> Choice:
     try:
         installation = find_oommf(oommf)
         if name == "oommf":
-            return Choice("oommf", f"engine: oommf {installation.version} ({installation.where}), as asked", installation)
+            return Choice(
+                "oommf", f"engine: oommf {installation.version} ({installation.where}), as asked", installation
+            )
         try_oommf(installation)
     except SpinloomError as error:
         if name == "oommf" or oommf is not None:
             raise
         return Choice("embedded", f"engine: embedded, because OOMMF is not to be had ({error})")
-    return Choice("oommf", f"engine: oommf {installation.version} ({installation.where}), found and works", installation)
+    return Choice(
+        "oommf", f"engine: oommf {installation.version} ({installation.where}), found and works", installation
+    )
 
 
 def try_oommf(installation: Installation) -> None:
@@ -112,7 +118,7 @@ def open_engine(
     initial: np.ndarray | None = None,
     *,
     keep: Path | None = None,
-    limit_s: float | None = None,
+    limit_s: float = SILENT_S,
 ) -> Iterator[Engine]:
     """A full engine of one card, ready to be started; what it started ends with the block.
 
@@ -127,7 +133,7 @@ def open_engine(
         field to start from; the card's start is relaxed if not given
     keep : path, optional
         folder in which OOMMF's finished runs are kept and looked for
-    limit_s : float, optional
+    limit_s : float
         a live OOMMF node that is silent for longer is taken to hang (s)
 
     Yields
@@ -138,8 +144,7 @@ def open_engine(
         from device_models.engines.oommf.engine import OommfEngine
 
         assert choice.installation is not None
-        limit = {} if limit_s is None else {"limit_s": limit_s}
-        with OommfEngine(card, tick, initial, installation=choice.installation, keep=keep, **limit) as engine:
+        with OommfEngine(card, tick, initial, installation=choice.installation, keep=keep, limit_s=limit_s) as engine:
             yield engine
     else:
         from device_models.engines.embedded import EmbeddedEngine

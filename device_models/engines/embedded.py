@@ -73,7 +73,7 @@ class EmbeddedEngine:
             )
         return np.stack(m)[..., 0]
 
-    def start(self, n: int) -> tuple[Components, jnp.ndarray]:
+    def start(self, n: int, progress: Callable[[int], None] | None = None) -> tuple[Components, jnp.ndarray]:
         """Put ``n`` devices in the card's equilibrium (or in the given initial field).
 
         Returns
@@ -102,8 +102,8 @@ class EmbeddedEngine:
         n = u.shape[1]
         state, _ = self.start(n)
         if fields is not None:
-            components = np.stack([self._components(field) for field in fields], axis=-1)
-            state = tuple(jnp.asarray(component) for component in components)
+            x, y, z = np.stack([self._components(field) for field in fields], axis=-1)
+            state = (jnp.asarray(x), jnp.asarray(y), jnp.asarray(z))
         if (durations == self.tick).all():
             state, m = drive(self, u, state, progress)
         else:
@@ -130,6 +130,10 @@ class EmbeddedEngine:
             if progress is not None:
                 progress(len(m))
         return state, np.concatenate(moments)
+
+    def input(self, u: np.ndarray | None = None) -> str:
+        """Nothing: what this engine is given is the card."""
+        return ""
 
     @property
     def equilibrium(self) -> np.ndarray:

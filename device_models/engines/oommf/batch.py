@@ -108,7 +108,8 @@ def play(
     """
     n_ticks, n = u.shape
     results: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    waiting, running = list(range(n)), []
+    waiting = list(range(n))
+    running: list[Run] = []
     digests: dict[int, str] = {}
     tell = progress or (lambda ticks: None)
     try:
@@ -187,7 +188,9 @@ def why_it_ended(code: int | None, said: bytes, folder: Path) -> str:
         where it ran
     """
     words = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
-    words = [line for line in words if line and mif.READY not in line and "Start:" not in line and "Options:" not in line]
+    words = [
+        line for line in words if line and mif.READY not in line and "Start:" not in line and "Options:" not in line
+    ]
     message = " ".join(words)[-600:]
     free = shutil.disk_usage(folder).free if folder.exists() else 0
     killed = code is not None and (code < 0 or "child killed" in message)
@@ -204,12 +207,12 @@ def why_it_ended(code: int | None, said: bytes, folder: Path) -> str:
 
 
 def _digest(text: str, field: np.ndarray, version: str) -> str:
-    return hashlib.sha256(b"\0".join([version.encode(), text.encode(), np.ascontiguousarray(field).tobytes()])).hexdigest()
+    return hashlib.sha256(
+        b"\0".join([version.encode(), text.encode(), np.ascontiguousarray(field).tobytes()])
+    ).hexdigest()
 
 
-def _kept(
-    keep: Path | None, digest: str, n_ticks: int, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _kept(keep: Path | None, digest: str, n_ticks: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
     if keep is None:
         return None
     try:

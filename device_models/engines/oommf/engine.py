@@ -13,7 +13,7 @@ import numpy as np
 from device_models.card import DeviceCard
 from device_models.engines.oommf import batch, mif
 from device_models.engines.oommf.installation import Installation
-from device_models.engines.oommf.live import LIMIT_S, LiveNodes
+from device_models.engines.oommf.live import LiveNodes
 from device_models.engines.oommf.processes import Host
 from device_models.errors import SpinloomError
 from device_models.system import checked_field
@@ -54,7 +54,7 @@ class OommfEngine:
         installation: Installation,
         side_by_side: int | None = None,
         keep: Path | None = None,
-        limit_s: float = LIMIT_S,
+        limit_s: float = 120.0,
     ) -> None:
         if not 0 < tick < 1e-6:
             raise SpinloomError(f"tick: expected seconds between 0 and 1e-6, got {tick:g}")

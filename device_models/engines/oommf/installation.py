@@ -46,7 +46,7 @@ class Installation:
     image: str = ""
 
 
-class _Refused(Exception):
+class _RefusalError(Exception):
     """Why one place is of no use."""
 
 
@@ -74,7 +74,7 @@ def find_oommf(named: str | None = None) -> Installation:
     for attempt in tries:
         try:
             return attempt()
-        except _Refused as reason:
+        except _RefusalError as reason:
             refusals.append(str(reason))
     advice = AS_USER if any("as root" in reason for reason in refusals) else HOW
     raise SpinloomError(f"oommf: {'; '.join(refusals)}; {advice}")
@@ -84,7 +84,7 @@ def _candidates() -> list[Callable[[], Installation]]:
     # oommfc lets a program rename both; honour that.
     from oommfc import runner
 
-    found = []
+    found: list[Callable[[], Installation]] = []
     script = os.environ.get(runner.envvar)
     if script:
         found.append(partial(_ask, ("tclsh", script), f"{runner.envvar}={script}"))
@@ -101,9 +101,9 @@ def _named(named: str) -> Installation:
         try:
             words = tuple(shlex.split(named))
         except ValueError as error:
-            raise _Refused(f"expected a command, got {named!r} ({error})") from None
+            raise _RefusalError(f"expected a command, got {named!r} ({error})") from None
     if not words:
-        raise _Refused("expected a command or the path of oommf.tcl, got an empty one")
+        raise _RefusalError("expected a command or the path of oommf.tcl, got an empty one")
     return _ask(("tclsh", *words) if words[0].endswith(".tcl") else words, f"{named}, named by you")
 
 
@@ -112,14 +112,14 @@ def _ask(command: tuple[str, ...], where: str) -> Installation:
     answer = _answer([*command, "+version"], where)
     said = f"{answer.stdout}\n{answer.stderr}"
     if "OOMMF as root" in said:
-        raise _Refused(f"{where}: will not run as root")
+        raise _RefusalError(f"{where}: will not run as root")
     version = re.search(r"OOMMF (\d+)\.(\d+)(\S*)", said)
     if answer.returncode or version is None:
         tail = " ".join(said.split())[-300:] or "nothing"
-        raise _Refused(f"{where}: expected its version, got exit code {answer.returncode} and {tail!r}")
+        raise _RefusalError(f"{where}: expected its version, got exit code {answer.returncode} and {tail!r}")
     number = version[0].removeprefix("OOMMF ")
     if (int(version[1]), int(version[2])) < OLDEST:
-        raise _Refused(f"{where}: is version {number}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
+        raise _RefusalError(f"{where}: is version {number}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
     return Installation(command, where, number)
 
 
@@ -129,13 +129,13 @@ def _answer(command: list[str], where: str) -> subprocess.CompletedProcess[str]:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=ANSWER_S
         )
     except FileNotFoundError as error:
-        raise _Refused(f"{where}: {error.filename} is not there") from None
+        raise _RefusalError(f"{where}: {error.filename} is not there") from None
     except PermissionError as error:
-        raise _Refused(f"{where}: {error.filename} may not be executed; 'chmod +x' it if it should be") from None
+        raise _RefusalError(f"{where}: {error.filename} may not be executed; 'chmod +x' it if it should be") from None
     except OSError as error:
-        raise _Refused(f"{where}: cannot be started ({error.strerror})") from None
+        raise _RefusalError(f"{where}: cannot be started ({error.strerror})") from None
     except subprocess.TimeoutExpired:
-        raise _Refused(f"{where}: no answer within {ANSWER_S:g} s") from None
+        raise _RefusalError(f"{where}: no answer within {ANSWER_S:g} s") from None
 
 
 def _docker() -> Installation:
@@ -143,7 +143,7 @@ def _docker() -> Installation:
 
     docker = shutil.which(runner.docker_exe)
     if docker is None:
-        raise _Refused("not installed (no OOMMFTCL, no oommf on PATH, no docker)")
+        raise _RefusalError("not installed (no OOMMFTCL, no oommf on PATH, no docker)")
     image = oommf.DockerOOMMFRunner(docker_exe=docker).image
     where = f"docker image {image}"
     answer = _answer([docker, "image", "inspect", "--format", "{{.Id}}", image], where)
@@ -151,7 +151,7 @@ def _docker() -> Installation:
         return Installation((docker,), where, image.rpartition(":")[2], image)
     said = " ".join(answer.stderr.split())
     if "permission denied" in said.lower():
-        raise _Refused("not installed, and this user may not use docker (ask for membership in the group docker)")
+        raise _RefusalError("not installed, and this user may not use docker (ask for membership in the group docker)")
     if "no such image" in said.lower():
-        raise _Refused(f"not installed, and docker has no image of it ('docker pull {image}')")
-    raise _Refused(f"not installed, and docker does not answer ({said[:200]})")
+        raise _RefusalError(f"not installed, and docker has no image of it ('docker pull {image}')")
+    raise _RefusalError(f"not installed, and docker does not answer ({said[:200]})")

@@ -26,15 +26,13 @@ from device_models.engines.oommf.processes import Host
 from device_models.engines.oommf.table import Table
 from device_models.errors import SpinloomError
 
-LIMIT_S = 120.0
-"""A node that is silent for longer is taken to hang."""
 WARM_UP_S = 0.3
 """Between two ticks of the warm-up: the writer of tables starts while the first stages block."""
 LOOK_S = 0.0002
 _REPORT = re.compile(rf"{mif.READY} (\d+)\s*$")
 
 
-class NodeFailed(SpinloomError):
+class NodeError(SpinloomError):
     """A live node died, hangs, or wrote what cannot be.
 
     Attributes
@@ -88,7 +86,7 @@ class LiveNode:
         code = self.process.poll()
         if code is not None:
             self.hear()
-            raise NodeFailed(self.number, why_it_ended(code, self.said + self._line, self.folder))
+            raise NodeError(self.number, why_it_ended(code, self.said + self._line, self.folder))
 
     def send(self, u: float, until: float) -> None:
         """Write a drive to the pipe, once OOMMF reads from it."""
@@ -97,19 +95,19 @@ class LiveNode:
                 pipe = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
             except OSError as error:
                 if error.errno != errno.ENXIO:
-                    raise NodeFailed(self.number, f"its pipe is gone ({error.strerror})") from None
+                    raise NodeError(self.number, f"its pipe is gone ({error.strerror})") from None
             else:
                 try:
                     os.write(pipe, repr(float(u)).encode())
                     return
                 except BrokenPipeError:
                     self.check()
-                    raise NodeFailed(self.number, "it left its pipe while it was read") from None
+                    raise NodeError(self.number, "it left its pipe while it was read") from None
                 finally:
                     os.close(pipe)
             self.check()
             if time.monotonic() > until:
-                raise NodeFailed(self.number, "it reported a tick but does not read its drive")
+                raise NodeError(self.number, "it reported a tick but does not read its drive")
             time.sleep(LOOK_S)
 
     def row(self, rows: int, until: float) -> np.ndarray:
@@ -118,16 +116,16 @@ class LiveNode:
             while self.table.read() < rows:
                 self.check()
                 if time.monotonic() > until:
-                    raise NodeFailed(
+                    raise NodeError(
                         self.number,
                         f"tick {rows - 1} is done but its row is not in the table; "
                         + why_it_ended(0, self.said, self.folder),
                     )
                 time.sleep(LOOK_S)
-        except NodeFailed:
+        except NodeError:
             raise
         except SpinloomError as error:
-            raise NodeFailed(self.number, str(error)) from None
+            raise NodeError(self.number, str(error)) from None
         return self.table.m[rows - 1]
 
 
@@ -161,7 +159,7 @@ class LiveNodes:
         host: Host,
         write: Callable[[Path], object],
         n: int,
-        limit_s: float = LIMIT_S,
+        limit_s: float,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.host, self.limit_s = host, limit_s
@@ -170,7 +168,7 @@ class LiveNodes:
         self._rows = 0
         self.ticks = 0
         self.spent = {"total": 0.0, "solving": 0.0, "rows": 0.0}
-        first = host.new_folder(f"live-0")
+        first = host.new_folder("live-0")
         write(first)
         for k in range(n):
             folder = first
@@ -196,7 +194,7 @@ class LiveNodes:
             time.sleep(WARM_UP_S)
             behind = [node for node in self.nodes if self._count(node) < self._rows]
             if behind and time.monotonic() > until:
-                raise NodeFailed(behind[0].number, f"no row in its table after {self.limit_s:g} s; its OOMMF is at fault")
+                raise NodeError(behind[0].number, f"no row in its table after {self.limit_s:g} s")
         return np.stack([node.table.m[-1] for node in self.nodes])
 
     @staticmethod
@@ -204,7 +202,7 @@ class LiveNodes:
         try:
             return node.table.read()
         except SpinloomError as error:
-            raise NodeFailed(node.number, str(error)) from None
+            raise NodeError(node.number, str(error)) from None
 
     def step(self, u: np.ndarray) -> np.ndarray:
         """Advance every node by one tick.
@@ -219,7 +217,7 @@ class LiveNodes:
 
         Raises
         ------
-        NodeFailed
+        NodeError
         """
         began = time.perf_counter()
         self._send(u)
@@ -255,7 +253,7 @@ class LiveNodes:
                 node.check()
                 if time.monotonic() > until:
                     said = " ".join(node.said.decode("utf-8", "replace").split())[-300:]
-                    raise NodeFailed(
+                    raise NodeError(
                         node.number, f"silent for {self.limit_s:g} s, taken to hang; it said last: {said or 'nothing'}"
                     )
 

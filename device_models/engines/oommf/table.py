@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.m: list[np.ndarray] = []
-        self._file: object = None
+        self._file: io.FileIO | None = None
         self._columns: list[int] = []
         self._rest = b""
 
@@ -43,7 +44,7 @@ class Table:
         """
         if self._file is None:
             try:
-                self._file = self.path.open("rb", buffering=0)
+                self._file = io.FileIO(self.path)
             except FileNotFoundError:
                 return 0
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
