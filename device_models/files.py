@@ -89,8 +89,9 @@ def claimed(folder: str | Path) -> Iterator[Path]:
 def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None:
     """Write a data set as NetCDF with its kind, its format version and what made it."""
     dataset = dataset.assign_attrs(spinloom_kind=kind, spinloom_format=version, **stamp())
+    packed = {name: {"zlib": True, "shuffle": True} for name, data in dataset.items() if data.ndim and data.size > 1000}
     with written_whole(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
+        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=packed)
 
 
 def load(path: str | Path, kind: str, version: int) -> xr.Dataset:

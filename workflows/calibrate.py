@@ -63,6 +63,7 @@ def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -
                 shutil.rmtree(keep, ignore_errors=True)
             raise
         if keep is not None:
-            dataset.attrs["oommf_input"] = engine.input(dataset["u"].values[0])
+            text = engine.input(dataset["u"].values[0])
+            dataset["oommf_input"] = ((), text, {"long_name": "MIF of trajectory 0; the others differ in u"})
             shutil.rmtree(keep, ignore_errors=True)
     return dataset

@@ -295,5 +295,5 @@ def main(arguments: list[str] | None = None) -> Any:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except Stopped:
-        console.print("stopped; files are whole, no process is left, the same command goes on from what is finished")
+        say("stopped; files are whole, no process is left, the same command goes on from what is finished")
         sys.exit(130)

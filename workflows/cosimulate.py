@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import xarray as xr
 
 from device_models import files
 from device_models.engines import REFERENCE, SILENT_S, Choice, choose_engine, open_engine
+from device_models.engines.oommf.processes import cores
 from device_models.errors import SpinloomError
 from device_models.provenance import data_folder
 from networks.loop import LoopState, Record, joined, run
@@ -32,6 +33,14 @@ TOGETHER = 120
 """OOMMF processes that live at once at most, over several trials."""
 COMPARED_PERIODS = 5
 """Embedded and OOMMF are compared at the output over the first periods: later on, any drift adds up."""
+EMBEDDED_AND_OOMMF = (
+    "nrmse_embedded",
+    "output_apart_first_periods",
+    "output_apart",
+    "max_node_apart",
+    "worst_node_apart",
+)
+"""Figures that a verdict has where both engines ran the network."""
 SAME_WEIGHTS = 1e-6
 """A network is the recorded one if no weight differs by more."""
 
@@ -121,17 +130,20 @@ def verdict_generate(
         salvage = salvage or out.with_name(f"{out.stem}.partial.nc")
     say(choice.why)
     f = np.stack([network.f for network in networks], axis=1)
-    weights = Weights.stack([network.weights for network in networks])
-    reduced = generate(model, weights, networks[0].axis, f, periods, networks[0].settings["washout"])
     began = time.perf_counter()
     recorded = None
     costs: list[dict[str, Any]] = [{} for _ in networks]
     if choice.name == REFERENCE:
         try:
             recorded = _recorded(networks, periods)
+            if recorded.sizes["tick"] < periods * len(f):
+                periods = recorded.sizes["tick"] // len(f)
+                say(f"OOMMF's record is of {periods} periods: these are judged")
         except SpinloomError as reason:
             say(f"engine: embedded, because {reason}")
             choice = choose_engine("embedded")
+    weights = Weights.stack([network.weights for network in networks])
+    reduced = generate(model, weights, networks[0].axis, f, periods, networks[0].settings["washout"])
     if recorded is not None:
         record = recorded.assign(_of_run("reduced", reduced))
     else:
@@ -140,6 +152,8 @@ def verdict_generate(
         if choice.name == "oommf":
             runs["embedded"] = _full(networks, model, choose_engine("embedded"), periods, How(), None).run
         record, costs = _record(networks, model, runs).assign_attrs(full.attributes), full.costs
+        if full.given:
+            record["oommf_input"] = ((), full.given, {"long_name": "MIF of a live node"})
     wall = time.perf_counter() - began
     if out is not None:
         files.save(record, out, KIND, FORMAT)
@@ -183,13 +197,14 @@ def judged(record: xr.Dataset, name: str) -> dict[str, Any]:
     if "z_embedded" in one:
         first = slice(0, COMPARED_PERIODS * len(f))
         apart = np.abs(one["r_full"].values - one["r_embedded"].values).max(axis=0)
-        result |= {
-            "nrmse_embedded": float(free_run_error(one["z_embedded"].values[:, None], f)[0]),
-            "output_apart_first_periods": float(np.abs(one["z_full"] - one["z_embedded"])[first].max()),
-            "output_apart": float(np.abs(one["z_full"] - one["z_embedded"]).max()),
-            "max_node_apart": float(apart.max()),
-            "worst_node_apart": int(apart.argmax()),
-        }
+        figures = (
+            float(free_run_error(one["z_embedded"].values[:, None], f)[0]),
+            float(np.abs(one["z_full"] - one["z_embedded"])[first].max()),
+            float(np.abs(one["z_full"] - one["z_embedded"]).max()),
+            float(apart.max()),
+            int(apart.argmax()),
+        )
+        result |= dict(zip(EMBEDDED_AND_OOMMF, figures, strict=True))
     return result
 
 
@@ -200,6 +215,7 @@ class _Full:
     run: FreeRun
     attributes: dict[str, Any]
     costs: list[dict[str, Any]]
+    given: str = ""
 
 
 def _full(
@@ -230,7 +246,7 @@ def _full(
         phase_drift=np.concatenate([one.run.phase_drift for one in done]),
         record=Record(*(np.concatenate(x, axis=1) for x in zip(*(one.run.record for one in done), strict=True))),
     )
-    return _Full(run, first.attributes, [cost for one in done for cost in one.costs])
+    return _Full(run, first.attributes, [cost for one in done for cost in one.costs], first.given)
 
 
 def _group(
@@ -246,7 +262,7 @@ def _group(
     washout, axis = networks[0].settings["washout"], networks[0].axis
     ticks, devices = (washout + periods) * len(f), weights.networks * weights.nodes
     names = ", ".join(network.name for network in networks)
-    nodes = None
+    nodes, given = None, ""
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(choice, model.card, model.tick, limit_s=how.limit_s))
         attributes = {"engine": engine.name, "engine_version": engine.version, "card": model.card.to_json()}
@@ -254,7 +270,7 @@ def _group(
         if how.method == "relaxation":
             solve: Any = partial(relax, guide=model, window=how.window, pieces=pieces)
         elif choice.name == "oommf":
-            attributes["oommf_input"] = engine.input()
+            given = engine.input()
             with progress(f"{names}: starting {devices} OOMMF processes", devices) as advance:
                 nodes, m = engine.start(devices, advance)
             solve = partial(run, state=LoopState(nodes, m, np.zeros(weights.networks)), pieces=pieces)
@@ -266,13 +282,12 @@ def _group(
         cost: dict[str, Any] = {}
         if nodes is not None:
             cost = {"startup_s": started - began, **_where_time_went(nodes, (time.perf_counter() - started) / ticks)}
-    return _Full(result, attributes, [cost for _ in networks])
+    return _Full(result, attributes, [cost for _ in networks], given)
 
 
 def _where_time_went(nodes: Any, tick_s: float) -> dict[str, float]:
     """Of a network tick: waiting for solvers, for rows of tables, and our own share (s)."""
     solver, helpers = (seconds / nodes.ticks for seconds in nodes.processor_s())
-    cores = min(os.cpu_count() or 1, len(nodes.nodes))
     return {
         "tick_wall_s": tick_s,
         "tick_until_last_report_s": nodes.spent["solving"] / nodes.ticks,
@@ -280,7 +295,7 @@ def _where_time_went(nodes: Any, tick_s: float) -> dict[str, float]:
         "tick_network_s": tick_s - nodes.spent["total"] / nodes.ticks,
         "tick_solver_cpu_s": solver,
         "tick_helper_cpu_s": helpers,
-        "wall_over_solver": tick_s / (solver / cores),
+        "wall_over_solver": tick_s / (solver / min(cores(), len(nodes.nodes))),
     }
 
 
@@ -330,7 +345,8 @@ def _record(networks: list[TrainedNetwork], model: CalibratedModel, runs: dict[s
         "network": [network.name for network in networks],
         "t": (("tick",), model.tick * np.arange(1, len(full.z) + 1), {"units": "s"}),
     }
-    return xr.Dataset(variables, coords=coordinates)
+    settings = json.dumps({network.name: network.settings for network in networks})
+    return xr.Dataset(variables, coords=coordinates, attrs={"networks": settings})
 
 
 def reference_networks() -> Path:
@@ -348,9 +364,6 @@ def _recorded(networks: list[TrainedNetwork], periods: int) -> xr.Dataset:
     """
     record = files.load(reference_networks() / "cosimulation.nc", KIND, FORMAT)
     ticks = periods * record.sizes["period_tick"]
-    if ticks > record.sizes["tick"]:
-        recorded = record.sizes["tick"] // record.sizes["period_tick"]
-        raise SpinloomError(f"OOMMF's record is of {recorded} periods, not of {periods}")
     for network in networks:
         if network.name not in record["network"].values:
             raise SpinloomError(f"OOMMF's record holds {', '.join(record['network'].values)}, not {network.name}")

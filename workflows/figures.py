@@ -132,7 +132,7 @@ def task(record: xr.Dataset, name: str, periods: int = 5) -> Figure:
         top, bottom = axes[:, column]
         top.plot(t[span], target[span], color=TARGET, lw=3.5, label="target")
         top.plot(t[span], one["z_reduced"].values[span], color=REDUCED, label="reduced")
-        top.plot(t[span], one["z_full"].values[span], color=FULL, ls="--", label="full micromagnetics")
+        top.plot(t[span], one["z_full"].values[span], color=FULL, ls="--", label=f"full ({record.attrs['engine']})")
         top.set_title(("first" if column == 0 else "last") + f" {shown // ticks} of {total // ticks} periods")
         bottom.plot(t[span], 1e3 * error_reduced[span], color=REDUCED)
         bottom.plot(t[span], 1e3 * error_full[span], color=FULL)

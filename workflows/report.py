@@ -62,6 +62,8 @@ def report_stage(folder: Path) -> dict[str, Any]:
             s=summary,
             nodes=summary["experiment"]["generate"]["topology"]["nodes"],
             warnings=_warnings(summary),
+            compared={task: g for task, g in summary["generate"].items() if "nrmse_embedded" in g},
+            compared_periods=cosimulate.COMPARED_PERIODS,
             outside=_outside(summary),
             power=_power(model.card, record, shown, model.tick),
             card=_card_rows(model.card),

@@ -18,7 +18,7 @@ from networks.tasks import target
 from reduced_models.model import load_model
 from workflows.calibrate import calibrate_stage
 from workflows.console import say
-from workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+from workflows.cosimulate import EMBEDDED_AND_OOMMF, load_networks, verdict_generate, verdict_recognise
 from workflows.fit import fit_stage
 from workflows.report import report_stage
 from workflows.settings import Experiment, load_experiment
@@ -200,12 +200,12 @@ def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Resul
             "periods_reduced": reduced["periods"],
             "engine_full": verdict["engine"],
             "nrmse_full": verdict["nrmse_full"],
-            "nrmse_embedded": verdict.get("nrmse_embedded"),
             "periods_full": verdict["periods"],
             "phase_drift_per_period": verdict["phase_drift_per_period"],
             "max_node_difference": verdict["max_node_difference"],
             "outside_share_reduced": reduced["outside_share"],
             "outside_share_full": verdict["outside_share"],
+            **{key: verdict[key] for key in EMBEDDED_AND_OOMMF if key in verdict},
         }
     return {
         "name": experiment.name,

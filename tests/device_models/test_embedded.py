@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_models.engines import ENGINES, check_engine, open_engine
+from device_models.engines import ENGINES, choose_engine, open_engine
 from device_models.engines.embedded import EmbeddedEngine
 from device_models.errors import SpinloomError
 from device_models.node import Node, drive
@@ -103,21 +103,30 @@ def test_convolution_gives_the_same_motion(coarse_card, coarse_engine, monkeypat
 
 
 def test_play_with_even_holds_is_step(coarse_engine):
-    u = np.random.default_rng(10).uniform(-1, 1, 60)
+    u = np.random.default_rng(10).uniform(-1, 1, (60, 2))
     done = []
-    state, played = coarse_engine.play(np.full(60, 7.5e-12), u, done.append)
-    end, driven = drive(coarse_engine, u[:, None])
-    np.testing.assert_allclose(played, driven[:, 0], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(coarse_engine.field(state), coarse_engine.field(end), rtol=0, atol=1e-12)
+    fields, played = coarse_engine.play(np.full(60, 7.5e-12), u, progress=done.append)
+    end, driven = drive(coarse_engine, u)
+    np.testing.assert_allclose(played, driven, rtol=0, atol=1e-12)
+    for device in (0, 1):
+        np.testing.assert_allclose(fields[device], coarse_engine.field(end, device), rtol=0, atol=1e-12)
     assert sum(done) == 60
+
+
+def test_play_goes_on_from_the_fields_it_gave(coarse_engine):
+    u = np.random.default_rng(11).uniform(-1, 1, (40, 2))
+    _, whole = coarse_engine.play(np.full(40, 7.5e-12), u)
+    fields, first = coarse_engine.play(np.full(15, 7.5e-12), u[:15])
+    _, second = coarse_engine.play(np.full(25, 7.5e-12), u[15:], fields)
+    np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=0, atol=1e-12)
 
 
 def test_play_with_uneven_holds_is_step_at_their_common_divisor(coarse_engine):
     ticks = np.array([3, 1, 7, 2, 12, 1])
     u = np.array([0.9, -0.3, 0.1, 1.0, -1.0, 0.4])
-    _, played = coarse_engine.play(ticks * 7.5e-12, u)
+    _, played = coarse_engine.play(ticks * 7.5e-12, u[:, None])
     _, driven = drive(coarse_engine, np.repeat(u, ticks)[:, None])
-    np.testing.assert_allclose(played, driven[np.cumsum(ticks) - 1, 0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(played, driven[np.cumsum(ticks) - 1], rtol=0, atol=1e-6)
 
 
 def test_the_tick_does_not_change_the_motion(coarse_card, coarse_engine):
@@ -159,6 +168,9 @@ def test_initial_field_is_taken_as_it_is(coarse_card):
 
 def test_engines_by_name(coarse_card):
     assert "embedded" in ENGINES
-    assert isinstance(open_engine("embedded", coarse_card, 1e-11), EmbeddedEngine)
+    with open_engine(choose_engine("embedded"), coarse_card, 1e-11) as engine:
+        assert isinstance(engine, EmbeddedEngine)
+        assert engine.input() == ""
+        np.testing.assert_allclose(engine.equilibrium, engine.field(engine.start(1)[0]), atol=1e-15)
     with pytest.raises(SpinloomError, match="engine: expected one of embedded"):
-        check_engine("mumax")
+        choose_engine("mumax")

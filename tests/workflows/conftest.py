@@ -63,6 +63,7 @@ m = [0, 1, 0]
 EXPERIMENT = """
 name = "small"
 device = "coarse.toml"
+engine = "embedded"
 [calibration]
 trajectories = 12
 duration = 1.5e-9

@@ -187,7 +187,7 @@ def test_other_mistakes_end_with_a_message_and_code_2(spinloom, tmp_path, coarse
         (("fit", model, "--out", out), "expected a calibration file"),
         (("fit", coarse_calibration_path, "--kind", "magic", "--out", out), "kind: expected one of"),
         (("fit", coarse_calibration_path, "--out", file / "x.nc"), "cannot be written"),
-        (("calibrate", DISC, "--engine", "oommf", "--out", out), "oommf is not installed"),
+        (("calibrate", DISC, "--engine", "oommf", "--oommf", tmp_path / "no", "--out", out), "is not there"),
         (("calibrate", DISC, "--engine", "mumax", "--out", out), "engine: expected one of"),
         (("calibrate", DISC, "--trajectories", 1, "--out", out), "trajectories"),
         ((*generate, "--task", "sinus"), "task: expected one of"),
@@ -206,7 +206,7 @@ def test_other_mistakes_end_with_a_message_and_code_2(spinloom, tmp_path, coarse
 def test_ctrl_c_leaves_nothing_half_made(tmp_path):
     out = tmp_path / "calibration.nc"
     process = subprocess.Popen(
-        [sys.executable, "-m", "workflows", "calibrate", str(DISC), "--duration", "1e-6", "--out", str(out)],
+        [sys.executable, "-m", "workflows", "calibrate", str(DISC), "--engine=embedded", "--duration=1e-6", f"--out={out}"],
         stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert process.stderr is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from device_models.card import DeviceCard
 from device_models.engines.oommf import batch, mif
 from device_models.engines.oommf.installation import Installation
 from device_models.engines.oommf.live import LiveNodes
-from device_models.engines.oommf.processes import Host
+from device_models.engines.oommf.processes import Host, cores
 from device_models.errors import SpinloomError
 from device_models.system import checked_field
 
@@ -61,7 +60,7 @@ class OommfEngine:
         self.card, self.tick = card, float(tick)
         self.installation = installation
         self.keep, self.limit_s = keep, limit_s
-        self.side_by_side = side_by_side or _cores()
+        self.side_by_side = side_by_side or cores()
         self._live: LiveNodes | None = None
         self.host = Host(installation)
         try:
@@ -147,10 +146,3 @@ class OommfEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

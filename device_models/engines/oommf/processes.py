@@ -46,12 +46,12 @@ class Host:
         self._group = 0
         self._started: list[subprocess.Popen[bytes]] = []
         self._containers: list[str] = []
-        self._environment = {
+        self.environment = {
             key: value for key, value in os.environ.items() if key not in ("OOMMF_OUTDIR", "OOMMF_RESTARTFILEDIR")
         }
         try:
             if not installation.image:
-                self._environment["OOMMF_HOSTPORT"] = self._launch()
+                self.environment["OOMMF_HOSTPORT"] = self._launch()
         except BaseException:
             self.close()
             raise
@@ -76,7 +76,7 @@ class Host:
             process = subprocess.Popen(
                 [*self.installation.command, *arguments],
                 cwd=folder,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -178,3 +178,11 @@ def _private_folders() -> tuple[Path, Path]:
             "set TMPDIR to a folder that can be written"
         ) from None
     return outer, inner
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -1,0 +1,161 @@
+"""What OOMMF costs through Spinloom, side by side in one run, as ratios.
+
+    python benchmarks/oommf.py data/devices/disc60.toml [--ns 3] [--nodes 40] [--oommf COMMAND]
+
+1. `play` against `boxsi` itself on the very same input, started by hand under one host server:
+   both finish as many runs, as many side by side as there are cores. Asked for: at most 1.3.
+2. oommfc's own drive with an output per tick (table and field file) against `play`, one run at
+   a time. Asked for: at least 3.
+3. A network tick of live nodes in lock-step against `play` of the same drives, whose cost of
+   starting is taken off. Asked for: at most 1.3.
+
+Each pair is timed alternately, three times, and the median of the ratios is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from device_models.card import DeviceCard, load_card
+from device_models.drives import calibration_drive
+from device_models.engines.oommf import mif
+from device_models.engines.oommf.engine import OommfEngine
+from device_models.engines.oommf.installation import Installation, find_oommf
+from device_models.engines.oommf.processes import cores
+from device_models.system import card_system
+
+TICK = 7.5e-12
+
+
+def main() -> None:
+    """Run the comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("device", type=Path)
+    parser.add_argument("--ns", type=float, default=3.0, help="length of a run (ns)")
+    parser.add_argument("--nodes", type=int, default=40, help="live nodes")
+    parser.add_argument("--ticks", type=int, default=60, help="of the live nodes")
+    parser.add_argument("--oommf", help="command that starts OOMMF")
+    options = parser.parse_args()
+    if os.geteuid() == 0:
+        os.umask(0)  # oommfc makes folders that a wrapper's other user has to write in
+    card, installation = load_card(options.device), find_oommf(options.oommf)
+    print(f"OOMMF {installation.version} ({installation.where}), {card.geometry.mask().sum()} cells")
+    u = drives(round(options.ns * 1e-9 / TICK), 2 * cores())
+    with OommfEngine(card, TICK, installation=installation) as engine:
+        compare("play, and boxsi itself on the same input", played(engine, u), by_hand(engine, u))
+        one = u[:, :1]
+        compare("plain oommfc with an output per tick, and play", plain(card, engine, one), played(engine, one))
+    lock_step(card, installation, options.nodes, options.ticks)
+
+
+def drives(n_ticks: int, devices: int) -> np.ndarray:
+    """Calibration drives, (n_ticks, devices)."""
+    rng = np.random.default_rng(0)
+    return np.stack([calibration_drive("tones", n_ticks, TICK, rng) for _ in range(devices)], axis=1)
+
+
+def compare(what: str, first: Callable[[], float], second: Callable[[], float]) -> None:
+    """Alternate two runs and print the median of each and of their ratio."""
+    pairs = [(first(), second()) for _ in range(3)]
+    a, b, ratio = (statistics.median(column) for column in zip(*[(x, y, x / y) for x, y in pairs], strict=True))
+    print(f"{what}: {a:.3g} and {b:.3g} s, ratio {ratio:.2f}", flush=True)
+
+
+def played(engine: OommfEngine, u: np.ndarray) -> Callable[[], float]:
+    """`play`, timed."""
+
+    def timed() -> float:
+        began = time.perf_counter()
+        engine.play(np.full(len(u), TICK), u)
+        return time.perf_counter() - began
+
+    return timed
+
+
+def by_hand(engine: OommfEngine, u: np.ndarray) -> Callable[[], float]:
+    """The solver on input that is written beforehand, one process for each core, timed."""
+
+    def timed() -> float:
+        folders = []
+        for k in range(u.shape[1]):
+            folder = engine.host.new_folder(f"by-hand-{time.monotonic_ns()}")
+            mif.write_waveform(folder, engine.card, engine.equilibrium, np.full(len(u), TICK), u[:, k])
+            folders.append(folder)
+        began, running = time.perf_counter(), []
+        for folder in folders:
+            while len(running) >= engine.side_by_side:
+                running = [process for process in running if process.poll() is None]
+                time.sleep(0.001)
+            running.append(engine.host.boxsi(folder))
+        for process in running:
+            process.communicate()
+        return time.perf_counter() - began
+
+    return timed
+
+
+def plain(card: DeviceCard, engine: OommfEngine, u: np.ndarray) -> Callable[[], float]:
+    """The drive that a user of oommfc writes first: a function of time, n = number of ticks, timed."""
+    import micromagneticmodel as mm
+    import oommfc
+
+    class Runner(oommfc.oommf.ExeOOMMFRunner):
+        """The same OOMMF, and the same host server."""
+
+        def __init__(self) -> None:
+            self.oommf = list(engine.installation.command)
+            self.env = engine.host.environment
+
+    def timed() -> float:
+        system = card_system(card, engine.equilibrium, u=1.0)
+        (torque,) = system.dynamics.get(type=mm.Slonczewski)
+        torque.func, torque.dt = lambda t: float(u[min(int(t / TICK), len(u) - 1), 0]), TICK
+        folder = engine.host.new_folder(f"plain-{time.monotonic_ns()}")
+        began = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            oommfc.TimeDriver().drive(
+                system, t=len(u) * TICK, n=len(u), dirname=str(folder), runner=Runner(), n_threads=1, verbose=0
+            )
+        return time.perf_counter() - began
+
+    return timed
+
+
+def lock_step(card: DeviceCard, installation: Installation, nodes: int, ticks: int) -> None:
+    """Live nodes against runs of the same drives."""
+    u = drives(ticks + 1, nodes)
+    with OommfEngine(card, TICK, installation=installation) as engine:
+        began = time.perf_counter()
+        state, _ = engine.start(nodes)
+        print(f"{nodes} live nodes started in {time.perf_counter() - began:.3g} s")
+        pairs = []
+        for _ in range(3):
+            began = time.perf_counter()
+            for row in u[:ticks]:
+                state, _ = engine.step(state, row)
+            live = (time.perf_counter() - began) / ticks
+            pairs.append(live)
+        solver, helpers = (seconds / state.ticks for seconds in state.processor_s())
+    with OommfEngine(card, TICK, installation=installation) as engine:
+        whole = [played(engine, np.tile(u[:ticks], (3, 1)))() for _ in range(3)]
+        short = [played(engine, u[:1])() for _ in range(3)]
+    batch = (statistics.median(whole) - statistics.median(short)) / (3 * ticks)
+    live = statistics.median(pairs)
+    print(
+        f"a network tick of {nodes} live nodes: {live:.3g} s, of the same nodes as separate runs {batch:.3g} s, "
+        f"ratio {live / batch:.2f}; processor time in solvers {solver:.3g} s, in OOMMF's other processes "
+        f"{helpers:.2g} s, on {engine.side_by_side} cores"
+    )
+
+
+if __name__ == "__main__":
+    main()
