@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +89,13 @@ def card_system(card: DeviceCard, m: np.ndarray | None = None, u: float = 0.0) -
             eps_prime=torque.eps_prime,
         )
     )
-    return mm.System(name=card.name, energy=energy, dynamics=dynamics, m=card_field(card, m))
+    return mm.System(name=_identifier(card.name), energy=energy, dynamics=dynamics, m=card_field(card, m))
+
+
+def _identifier(name: str) -> str:
+    """A card's name as ubermag allows it."""
+    word = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return word if word.isidentifier() and not keyword.iskeyword(word) else f"device_{word}"
 
 
 def read_field(path: str | Path) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,67 @@ import pytest
 from device_models.calibration import Protocol, calibrate, save_calibration
 from device_models.card import DeviceCard, load_card, parse_card, read_toml
 from device_models.engines.embedded import EmbeddedEngine
+from device_models.engines.oommf.installation import Installation, find_oommf
+from device_models.errors import SpinloomError
 from device_models.provenance import data_folder
 from device_models.system import read_field
 from reduced_models.model import fit_model, save_model
 
 REFERENCES = ("disc60", "ellipse80x50", "pma50", "rect100x60")
+FINDS_OOMMF = {name: os.environ.get(name) for name in ("PATH", "OOMMFTCL", "SPINLOOM_OOMMF")}
+
+
+def set_environment(patch: pytest.MonkeyPatch, values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            patch.delenv(name, raising=False)
+        else:
+            patch.setenv(name, value)
+
+
+def path_without(names: set[str], mirrors: Path) -> str:
+    """PATH on which these programs are not found; all others are."""
+    folders = []
+    for number, folder in enumerate(map(Path, (FINDS_OOMMF["PATH"] or os.defpath).split(os.pathsep))):
+        if not any(os.path.exists(folder / name) for name in names):
+            folders.append(folder)
+            continue
+        mirror = mirrors / str(number)
+        mirror.mkdir()
+        for program in folder.iterdir():
+            if program.name not in names:
+                (mirror / program.name).symlink_to(program.absolute())
+        folders.append(mirror)
+    return os.pathsep.join(map(str, folders))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_oommf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide OOMMF and docker, so that the tests mean the same on every machine; ``oommf`` shows them."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = path_without({"oommf", "docker"}, tmp_path_factory.mktemp("path"))
+        set_environment(patch, {"PATH": path, "OOMMFTCL": None, "SPINLOOM_OOMMF": None})
+        yield
+
+
+@pytest.fixture(scope="session")
+def found_oommf() -> Installation | str:
+    """The OOMMF of this machine, or why there is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, FINDS_OOMMF)
+        try:
+            return find_oommf(FINDS_OOMMF["SPINLOOM_OOMMF"])
+        except SpinloomError as error:
+            return str(error)
+
+
+@pytest.fixture
+def oommf(found_oommf: Installation | str, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """The OOMMF of this machine, for tests with the marker ``oommf``."""
+    if isinstance(found_oommf, str):
+        pytest.skip(found_oommf)
+    set_environment(monkeypatch, FINDS_OOMMF)
+    return found_oommf
 
 
 @dataclass(frozen=True)

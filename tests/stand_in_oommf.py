@@ -8,9 +8,12 @@ Environment variables
 STAND_IN_VERSION
     the version it claims to be
 STAND_IN_LOG
-    a file that gets one JSON object for each call: arguments, working folder, OOMMF's variables
+    a file that gets one JSON object for each call: arguments, working folder, OOMMF's variables and TMPDIR
 STAND_IN_FAULT
-    what goes wrong, as ``kind:node:stage``; see ``fail`` and ``Table``
+    what goes wrong, as ``kind:node:stage``, see ``fail`` and ``Table``; or ``stubborn``: nothing
+    leaves when asked
+STAND_IN_ALONE
+    set where helpers could not outlive the solver, as in a container
 """
 
 import array
@@ -25,6 +28,7 @@ import time
 from pathlib import Path
 
 RELAXATION_S = 20e-12
+FOREVER_S = 1000
 COLUMNS = (
     "{Oxs_SpinXferEvolve:evolver:Total energy} {Oxs_SpinXferEvolve:evolver:Energy calc count} "
     "Oxs_Demag:demag:Energy {Oxs_TimeDriver::Stage iteration} Oxs_TimeDriver::Stage "
@@ -146,7 +150,7 @@ def fail(fault, stage):
             sys.exit(0)
         if fault.kind == "signal":
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(60)
+        time.sleep(FOREVER_S)
 
 
 def boxsi(name):
@@ -160,7 +164,8 @@ def boxsi(name):
         report(f"Error loading {path}:\n\tnot readable")
         sys.exit(1)
     mif, field = path.read_text(encoding="utf-8"), Field(folder / "m0.omf")
-    helper("wait")
+    if "STAND_IN_ALONE" not in os.environ:
+        helper("wait")
     if "Oxs_MinDriver" in mif:
         field.write(folder / "node-Oxs_MinDriver-Magnetization-00-0000001.omf", field.start)
     else:
@@ -174,6 +179,7 @@ def drive_all(folder, mif, field, fault):
     drives = re.search(r"set spinloom_u \{ (.*?) \}", mif)
     every = re.search(r"Schedule Oxs_TimeDriver::Magnetization mags Stage (\d+)", mif)
     table = Table(folder / "node.odt", fault)
+    digits = 2 if stages < 100 else math.floor(math.log(stages)) + 1
     angle, t, last = field.start, 0.0, None
     for stage in range(stages):
         fail(fault, stage)
@@ -187,7 +193,7 @@ def drive_all(folder, mif, field, fault):
         t += hold
         table.add(stage, field.m_at(angle), t)
         if every and stage % int(every[1]) == 0:
-            last = folder / f"node-Oxs_TimeDriver-Magnetization-{stage:02d}-{5 * stage + 4:07d}.omf"
+            last = folder / f"node-Oxs_TimeDriver-Magnetization-{stage:0{digits}d}-{5 * stage + 4:07d}.omf"
             if fault.since("late", stage):
                 field.write(folder / "late.omf", angle)
             else:
@@ -203,11 +209,8 @@ def later(last):
     with Path("node.odt").open("a") as file:
         file.write(rows)
     time.sleep(0.2)
-    field = Path("late.omf").read_bytes()
-    Path(last).write_bytes(field[: len(field) // 2])
-    time.sleep(0.1)
-    Path(last).write_bytes(field)
-    time.sleep(60)
+    Path("late.omf").replace(last)
+    time.sleep(FOREVER_S)
 
 
 def launchhost():
@@ -216,11 +219,17 @@ def launchhost():
 
 
 def main(arguments):
+    # Whatever becomes of the tests, nothing stays for long.
+    signal.alarm(120)
+    if os.environ.get("STAND_IN_FAULT") == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if os.environ.get("STAND_IN_LOG"):
         call = {
             "arguments": arguments,
             "folder": str(Path.cwd()),
-            "environment": {key: value for key, value in os.environ.items() if key.startswith("OOMMF")},
+            "environment": {
+                key: value for key, value in os.environ.items() if key.startswith("OOMMF") or key == "TMPDIR"
+            },
         }
         with open(os.environ["STAND_IN_LOG"], "a", encoding="utf-8") as log:
             log.write(json.dumps(call) + "\n")
@@ -232,9 +241,7 @@ def main(arguments):
     elif arguments[:2] == ["boxsi", "+fg"]:
         boxsi(arguments[2])
     elif arguments == ["wait"]:
-        if os.environ.get("STAND_IN_FAULT") == "stubborn":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(60)
+        time.sleep(FOREVER_S)
     elif arguments[:1] == ["later"]:
         later(arguments[1])
     else:

@@ -192,7 +192,9 @@ def cosimulate(
     network: Annotated[Path, typer.Argument(metavar="NET", help="Trained network.")],
     engine: Engine = "embedded",
     oommf: Oommf = None,
-    method: Annotated[str, typer.Option(help="How OOMMF nodes are run: lock-step or relaxation.")] = "lock-step",
+    method: Annotated[
+        str | None, typer.Option(help="How the loop is closed: lock-step, or relaxation. [default: lock-step]")
+    ] = None,
     window: Annotated[int | None, typer.Option(help="Ticks that relaxation iterates together. [default: 42]")] = None,
     node_limit: Annotated[float, typer.Option(help="A live node silent for longer is taken to hang (s).")] = 120.0,
     periods: Annotated[int, typer.Option(min=1, help="Periods in free run.")] = 20,
@@ -209,7 +211,7 @@ def cosimulate(
     from networks.relaxation import WINDOW
     from workflows.cosimulate import How, load_networks, verdict_generate, verdict_recognise
 
-    how = How(method, WINDOW if window is None else window, node_limit)
+    how = How(method or "", WINDOW if window is None else window, node_limit)
     (trained,), model = load_networks([network])
     choice = choose_engine(engine, oommf)
     if trained.task == "generate":

@@ -52,19 +52,20 @@ class How:
     Attributes
     ----------
     method : str
-        ``lock-step``, all nodes tick by tick, or ``relaxation``, whole waveforms until they agree
+        ``lock-step``, all nodes tick by tick, or ``relaxation``, whole waveforms until they
+        agree; lock-step if not given, but for an OOMMF in docker, which has no live nodes
     window : int
         ticks that relaxation iterates together
     limit_s : float
         a live OOMMF node that is silent for longer is taken to hang (s)
     """
 
-    method: str = "lock-step"
+    method: str = ""
     window: int = WINDOW
     limit_s: float = SILENT_S
 
     def __post_init__(self) -> None:
-        if self.method not in ("lock-step", "relaxation"):
+        if self.method not in ("", "lock-step", "relaxation"):
             raise SpinloomError(f"method: expected lock-step or relaxation, got {self.method!r}")
         if self.window < 1:
             raise SpinloomError(f"window: expected at least one tick, got {self.window}")
@@ -267,7 +268,7 @@ def _group(
         engine = stack.enter_context(open_engine(choice, model.card, model.tick, limit_s=how.limit_s))
         attributes = {"engine": engine.name, "engine_version": engine.version, "card": model.card.to_json()}
         began = time.perf_counter()
-        if how.method == "relaxation":
+        if how.method == "relaxation" or (not how.method and _in_docker(choice)):
             solve: Any = partial(relax, guide=model, window=how.window, pieces=pieces)
         elif choice.name == "oommf":
             given = engine.input()
@@ -285,9 +286,14 @@ def _group(
     return _Full(result, attributes, [cost for _ in networks], given)
 
 
+def _in_docker(choice: Choice) -> bool:
+    return choice.installation is not None and bool(choice.installation.image)
+
+
 def _where_time_went(nodes: Any, tick_s: float) -> dict[str, float]:
     """Of a network tick: waiting for solvers, for rows of tables, and our own share (s)."""
     solver, helpers = (seconds / nodes.ticks for seconds in nodes.processor_s())
+    share = solver / min(cores(), len(nodes.nodes))
     return {
         "tick_wall_s": tick_s,
         "tick_until_last_report_s": nodes.spent["solving"] / nodes.ticks,
@@ -295,7 +301,7 @@ def _where_time_went(nodes: Any, tick_s: float) -> dict[str, float]:
         "tick_network_s": tick_s - nodes.spent["total"] / nodes.ticks,
         "tick_solver_cpu_s": solver,
         "tick_helper_cpu_s": helpers,
-        "wall_over_solver": tick_s / (solver / min(cores(), len(nodes.nodes))),
+        "wall_over_solver": tick_s / share if share else float("inf"),
     }
 
 
@@ -386,11 +392,12 @@ def verdict_recognise(
         ``task, engine, accuracy_full, trials, confusion, outside_share, wall_s``
     """
     how = how or How()
-    if how.method != "lock-step":
+    if how.method == "relaxation":
         raise SpinloomError("method: relaxation is for networks that generate; recognition runs in lock-step")
     say(choice.why)
-    if choice.name == REFERENCE:
-        say("engine: embedded, because OOMMF's record is of the networks that generate")
+    if choice.name == REFERENCE or _in_docker(choice):
+        reason = "an OOMMF in docker has no live nodes" if choice.installation else "OOMMF's record is of generators"
+        say(f"engine: embedded for the recognition, because {reason}")
         choice = choose_engine("embedded")
     settings = network.settings
     nodes, ticks = network.weights.nodes, settings["periods"] * network.period_ticks

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -123,3 +125,54 @@ def test_digest_follows_the_content(tmp_path):
     a, b, c = (files.digest(tmp_path / name) for name in "abc")
     assert a == b != c
     assert len(a) == 64
+
+
+def test_a_claimed_folder_is_refused_to_others(tmp_path):
+    folder = tmp_path / "new" / "run"
+    refused = pytest.raises(SpinloomError, match="run: another run is at work here; wait for it, or choose another")
+    with files.claimed(folder) as claimed:
+        assert claimed == folder
+        (folder / "result").write_text("x")
+        with refused, files.claimed(folder):
+            pass
+        with files.claimed(tmp_path / "new" / "other"):
+            pass
+    with files.claimed(folder):
+        assert [path.name for path in folder.iterdir()] == ["result"]
+
+
+def test_a_claim_ends_with_its_process(tmp_path):
+    """It is another process that has the folder, and it is killed."""
+    code = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print(flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        process.stdout.readline()
+        with pytest.raises(SpinloomError, match="another run is at work here"), files.claimed(tmp_path):
+            pass
+        process.kill()
+    with files.claimed(tmp_path):
+        pass
+
+
+def test_a_claim_ends_with_an_error(tmp_path):
+    with pytest.raises(KeyboardInterrupt), files.claimed(tmp_path):
+        raise KeyboardInterrupt
+    with files.claimed(tmp_path):
+        pass
+
+
+def test_a_file_cannot_be_claimed(tmp_path, below_a_file):
+    for path in (tmp_path / "file", below_a_file):
+        with pytest.raises(SpinloomError, match="cannot be written .*choose another folder"), files.claimed(path):
+            pass
+
+
+def test_a_folder_on_a_system_without_locks_is_used_unguarded(tmp_path, monkeypatch):
+    def flock(handle, operation):
+        raise OSError("no locks")
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    with files.claimed(tmp_path) as folder:
+        assert folder == tmp_path

@@ -46,6 +46,14 @@ def test_no_term_for_what_is_zero(disc, alter):
     assert set(terms(card_system(alter(disc, bias={"H": (0, 0, 0)})))) == {"Exchange", "Demag"}
 
 
+@pytest.mark.parametrize(
+    ("name", "ubermags"),
+    [("60nm-disc+1.5", "device_60nm_disc_1_5"), ("a.b", "a_b"), ("class", "device_class"), ("größe²", "gr__e_")],
+)
+def test_every_name_of_a_card_is_fit_for_ubermag(disc, name, ubermags):
+    assert card_system(disc.model_copy(update={"name": name})).name == ubermags
+
+
 @pytest.mark.parametrize("nz", [1, 2, 4])
 def test_current_is_spread_over_the_thickness(disc, alter, nz):
     """OOMMF takes the torque's thickness from one cell, so J falls with the number of cells."""

@@ -206,7 +206,7 @@ def test_other_mistakes_end_with_a_message_and_code_2(spinloom, tmp_path, coarse
 def test_ctrl_c_leaves_nothing_half_made(tmp_path):
     out = tmp_path / "calibration.nc"
     process = subprocess.Popen(
-        [sys.executable, "-m", "workflows", "calibrate", str(DISC), "--engine=embedded", "--duration=1e-6", f"--out={out}"],
+        [sys.executable, "-m", "workflows", "calibrate", DISC, "--engine=embedded", "--duration=1e-6", f"--out={out}"],
         stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert process.stderr is not None

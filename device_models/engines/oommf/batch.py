@@ -35,6 +35,7 @@ class Run:
     folder: Path
     process: subprocess.Popen[bytes]
     rows: int
+    """To be expected in the table; none of a relaxation, whose table has other columns."""
     told: int = 0
     table: Table = field(init=False)
 
@@ -49,16 +50,25 @@ class Run:
         assert self.process.stderr is not None
         self.said = (self.said + (self.process.stderr.read() or b""))[-20_000:]
 
+    def close(self) -> None:
+        """Let its files go: thousands of runs may follow."""
+        self.table.close()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
 
 def relax(host: Host, card: DeviceCard) -> np.ndarray:
     """The relaxed field at zero drive, computed by OOMMF, (nx, ny, nz, 3)."""
     folder = host.new_folder("relax")
     mif.write_relaxation(folder, card)
-    run = Run(0, folder, host.boxsi(folder), rows=1)
-    while run.process.poll() is None:
-        run.hear()
-        time.sleep(WAIT_S)
-    m = _final_field(run, f"relaxation of {card.name}")
+    run = Run(0, folder, host.boxsi(folder), rows=0)
+    try:
+        while run.process.poll() is None:
+            run.hear()
+            time.sleep(WAIT_S)
+        m = _final_field(run, f"relaxation of {card.name}")
+    finally:
+        run.close()
     shutil.rmtree(folder, ignore_errors=True)
     return m
 
@@ -133,13 +143,14 @@ def play(
                 tell((rows - run.told) / n)
                 run.told = rows
                 if ended:
-                    running.remove(run)
                     results[run.number] = _result(run)
+                    running.remove(run)
+                    tell((n_ticks - run.told) / n)
                     _keep(keep, digests[run.number], results[run.number])
             time.sleep(WAIT_S)
     finally:
         for run in running:
-            run.table.close()
+            run.close()
     final, m = zip(*(results[k] for k in range(n)), strict=True)
     return np.stack(final), np.stack(m, axis=1)
 
@@ -155,6 +166,7 @@ def _result(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Final field and rows of a run that has ended; its folder goes."""
     final = _final_field(run, f"device {run.number}")
     m = np.stack(run.table.m)
+    run.close()
     shutil.rmtree(run.folder, ignore_errors=True)
     return final, m
 
@@ -163,15 +175,15 @@ def _final_field(run: Run, what: str) -> np.ndarray:
     """The field that a run saved at its end, once it and the last row are there."""
     run.hear()
     until = time.monotonic() + LATE_S
+    last = max(run.rows - 1, 0)
     while run.process.returncode == 0:
-        found = sorted(run.folder.glob(f"{mif.NAME}-*.omf"))
-        if found and (run.rows == 1 or _rows(run) == run.rows):
-            run.table.close()
-            return read_field(found[-1])
+        # NAME-output-stage-iteration.omf; how many digits a stage has depends on their number.
+        found = [path for path in run.folder.glob(f"{mif.NAME}-*.omf") if int(path.stem.split("-")[-2]) == last]
+        if found and (run.rows == 0 or _rows(run) == run.rows):
+            return read_field(found[0])
         if time.monotonic() > until:
             break
         time.sleep(WAIT_S)
-    run.table.close()
     raise SpinloomError(f"oommf: {what}: {why_it_ended(run.process.returncode, run.said, run.folder)}")
 
 
@@ -202,7 +214,7 @@ def why_it_ended(code: int | None, said: bytes, folder: Path) -> str:
     elif code:
         reason = f"OOMMF ended with exit code {code}"
     else:
-        reason = "OOMMF ended without writing all it was asked for"
+        reason = "OOMMF did not write all it was asked for"
     return f"{reason}; it said: {message}" if message else reason
 
 
@@ -216,9 +228,10 @@ def _kept(keep: Path | None, digest: str, n_ticks: int, shape: tuple[int, ...]) 
     if keep is None:
         return None
     try:
-        with np.load(keep / f"{digest}.npz", allow_pickle=False) as stored:
+        with (keep / f"{digest}.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
             final, m = stored["field"], stored["m"]
-    except (OSError, ValueError, KeyError):
+    except Exception:
+        # numpy, zipfile and zlib each meet a damaged file in their own way.
         return None
     return (final, m) if final.shape == shape and m.shape == (n_ticks, 3) else None
 

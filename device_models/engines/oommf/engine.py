@@ -62,6 +62,7 @@ class OommfEngine:
         self.keep, self.limit_s = keep, limit_s
         self.side_by_side = side_by_side or cores()
         self._live: LiveNodes | None = None
+        self._live_before = False
         self.host = Host(installation)
         try:
             self.equilibrium = batch.relax(self.host, card) if initial is None else checked_field(card, initial)
@@ -116,10 +117,10 @@ class OommfEngine:
             raise SpinloomError(
                 "oommf: live nodes need an OOMMF of this machine, not one in docker; use --method relaxation"
             )
-        if self._live is not None:
-            self._live.close()
-            self.host.close()
+        if self._live_before:
+            self.close()
             self.host = Host(self.installation)
+        self._live_before = True
         self._live = LiveNodes(
             self.host,
             lambda folder: mif.write_live(folder, self.card, self.equilibrium, self.tick),
@@ -137,6 +138,7 @@ class OommfEngine:
         """End every process that this engine started, and remove its files."""
         if self._live is not None:
             self._live.close()
+            self._live = None
         self.host.close()
 
     def __enter__(self) -> OommfEngine:

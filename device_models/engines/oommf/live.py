@@ -168,6 +168,14 @@ class LiveNodes:
         self._rows = 0
         self.ticks = 0
         self.spent = {"total": 0.0, "solving": 0.0, "rows": 0.0}
+        try:
+            self._start(write, n, progress)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, write: Callable[[Path], object], n: int, progress: Callable[[int], None] | None) -> None:
+        host = self.host
         first = host.new_folder("live-0")
         write(first)
         for k in range(n):

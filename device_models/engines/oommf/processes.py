@@ -18,6 +18,7 @@ from device_models.engines.oommf.installation import Installation
 from device_models.engines.oommf.mif import NAME
 from device_models.errors import SpinloomError
 
+NOT_HANDED_ON = ("OOMMF_HOSTPORT", "OOMMF_OUTDIR", "OOMMF_RESTARTFILEDIR")
 START_S = 60.0
 LEAVE_S = 3.0
 """How long processes may take to leave when asked, before they are killed."""
@@ -46,9 +47,9 @@ class Host:
         self._group = 0
         self._started: list[subprocess.Popen[bytes]] = []
         self._containers: list[str] = []
-        self.environment = {
-            key: value for key, value in os.environ.items() if key not in ("OOMMF_OUTDIR", "OOMMF_RESTARTFILEDIR")
-        }
+        self.environment = {key: value for key, value in os.environ.items() if key not in NOT_HANDED_ON}
+        # OOMMF writes a field to a temporary file first, which a full disk would leave behind.
+        self.environment["TMPDIR"] = str(self.folder)
         try:
             if not installation.image:
                 self.environment["OOMMF_HOSTPORT"] = self._launch()
@@ -88,9 +89,12 @@ class Host:
         return process
 
     def new_folder(self, name: str) -> Path:
-        """A folder for one run, which OOMMF may write in."""
+        """A folder for one run, which OOMMF may write in; of its own even if an earlier one failed."""
         folder = self.folder / name
-        folder.mkdir()
+        if folder.exists():
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=self.folder))
+        else:
+            folder.mkdir()
         if os.geteuid() == 0:
             # A wrapper runs OOMMF as somebody else, and only it knows as whom.
             folder.chmod(0o777)
@@ -98,6 +102,9 @@ class Host:
 
     def boxsi(self, folder: Path) -> subprocess.Popen[bytes]:
         """Start OOMMF's batch solver on ``node.mif``, one thread, its messages on stderr."""
+        if os.geteuid() == 0:
+            for name in (f"{NAME}.mif", "m0.omf"):
+                (folder / name).chmod(0o644)
         boxsi = ["boxsi", "+fg", f"{NAME}.mif", "-exitondone", "1", "-threads", "1", "-logfile", "boxsi.log"]
         if not self.installation.image:
             return self._popen(boxsi, folder, subprocess.DEVNULL, subprocess.PIPE)
@@ -122,7 +129,7 @@ class Host:
         for process in self.members():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
-                if process.name().startswith("oxs"):
+                if any("boxsi" in word for word in process.cmdline()):
                     solver += times.user + times.system
                 else:
                     other += times.user + times.system
@@ -136,6 +143,7 @@ class Host:
         for process in self._started:
             if self._group == 0 and process.poll() is None:
                 process.kill()
+                process.wait()
         if self._group:
             self._end_group()
         for process in self._started:
@@ -150,9 +158,10 @@ class Host:
                 os.killpg(self._group, number)
             until = time.monotonic() + LEAVE_S
             while time.monotonic() < until:
+                left = self.members()
                 for process in self._started:
                     process.poll()
-                if not self.members():
+                if not left:
                     self._group = 0
                     return
                 time.sleep(0.02)

@@ -1,0 +1,225 @@
+"""Known drives: every device is a run of its own, kept once it is finished."""
+
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+import psutil
+import pytest
+
+from device_models.engines.oommf import batch
+from device_models.engines.oommf.installation import find_oommf
+from device_models.errors import SpinloomError
+
+TICK = 7.5e-12
+
+
+def evenly(n):
+    return np.full(n, TICK)
+
+
+def drives(n_ticks, n, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (n_ticks, n))
+
+
+def low_pass(u, angle=0.0):
+    """<m> of the stand-in at the end of each tick."""
+    angles = []
+    for row in u:
+        angle = angle + (row - angle) * (1 - np.exp(-TICK / 20e-12))
+        angles.append(angle)
+    return np.stack([np.sin(angles), np.cos(angles), np.zeros_like(angles)], axis=-1)
+
+
+def test_devices_keep_their_order_and_start_from_their_fields(engine_of, coarse_card):
+    u = drives(12, 5)
+    start = np.linspace(-0.6, 0.6, 5)
+    fields = [coarse_card.geometry.mask()[..., None] * np.array([np.sin(angle), np.cos(angle), 0.0]) for angle in start]
+    with engine_of(side_by_side=2) as engine:
+        final, m = engine.play(evenly(12), u, np.stack(fields))
+    np.testing.assert_allclose(m, low_pass(u, start), atol=1e-12)
+    np.testing.assert_allclose(final[:, 3, 3, 0], m[-1], atol=1e-12)
+    assert not final[:, ~coarse_card.geometry.mask()].any()
+
+
+def test_it_goes_on_from_the_fields_it_gave(engine):
+    u = drives(10, 2)
+    _, whole = engine.play(evenly(10), u)
+    fields, first = engine.play(evenly(4), u[:4])
+    _, second = engine.play(evenly(6), u[4:], fields)
+    np.testing.assert_allclose(np.concatenate([first, second]), whole, atol=1e-12)
+
+
+def test_uneven_holds(engine):
+    ticks = np.array([3, 1, 4])
+    u = drives(3, 1)
+    _, m = engine.play(ticks * TICK, u)
+    np.testing.assert_allclose(m, low_pass(np.repeat(u, ticks, axis=0))[np.cumsum(ticks) - 1], atol=1e-12)
+
+
+def test_no_more_runs_side_by_side_than_asked_for(engine_of, solvers):
+    running, done = [], []
+
+    def progress(ticks):
+        done.append(ticks)
+        running.append(len(solvers()))
+
+    with engine_of(side_by_side=2) as engine:
+        engine.play(evenly(8), drives(8, 5), progress=progress)
+    assert 1 <= max(running) <= 2
+    assert sum(done) == pytest.approx(8)
+
+
+def test_finished_runs_hold_no_files(engine):
+    # Thousands of them would not fit into a process.
+    engine.play(evenly(2), drives(2, 1))
+    before = psutil.Process().num_fds()
+    engine.play(evenly(2), drives(2, 6))
+    assert psutil.Process().num_fds() == before
+    assert [path.name for path in engine.host.folder.iterdir() if path.is_dir()] == []
+
+
+def test_kept_runs_are_read_and_nothing_is_started(engine_of, tmp_path, calls):
+    keep, u, done = tmp_path / "keep", drives(6, 3), []
+    with engine_of(keep=keep) as engine:
+        first = engine.play(evenly(6), u)
+        assert len(list(keep.iterdir())) == 3
+        second = engine.play(evenly(6), u, progress=done.append)
+        assert len(calls("boxsi")) == 3
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sum(done) == pytest.approx(6)
+
+
+def test_another_input_is_another_run(engine_of, tmp_path, calls, start_field, monkeypatch):
+    u, fields = drives(6, 1), start_field[None]
+    options = {"keep": tmp_path / "keep", "side_by_side": 1}
+    with engine_of(**options) as engine:
+        engine.play(evenly(6), u, fields)
+        engine.play(evenly(6), u + 1e-15, fields)
+        engine.play(evenly(6) * (1 + 1e-12), u, fields)
+        engine.play(evenly(6), u, -fields)
+        assert len(calls("boxsi")) == 4
+        engine.play(evenly(6), u, fields)
+        assert len(calls("boxsi")) == 4
+
+
+def test_another_version_of_oommf_is_another_run(engine_of, tmp_path, calls, installation):
+    for version in ("2.1a0", "2.1a1"):
+        other = type(installation)(installation.command, installation.where, version)
+        with engine_of(keep=tmp_path, installation=other) as engine:
+            engine.play(evenly(3), drives(3, 1))
+    assert len(calls("boxsi")) == 2
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:100],
+        lambda content: content[:-40],
+        flipped,
+        lambda content: b"junk",
+    ],
+    ids=["empty", "head", "tail", "flipped", "junk"],
+)
+def test_a_damaged_kept_file_is_computed_again(engine_of, tmp_path, calls, damage):
+    u = drives(40, 1)
+    with engine_of(keep=tmp_path / "keep") as engine:
+        fields, m = engine.play(evenly(40), u)
+        (kept,) = (tmp_path / "keep").iterdir()
+        whole = kept.read_bytes()
+        kept.write_bytes(damage(whole))
+        again, m_again = engine.play(evenly(40), u)
+        assert len(calls("boxsi")) == 2
+    np.testing.assert_array_equal(m_again, m)
+    np.testing.assert_array_equal(again, fields)
+    assert kept.stat().st_size == len(whole)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("die:1:4", r"device 1: OOMMF ended with exit code 1; it said: .*panic: stand-in broke at stage 4"),
+        ("exit:1:4", r"device 1: OOMMF ended with exit code 3$"),
+        ("signal:1:4", r"device 1: OOMMF was killed by signal 9; if nobody did it, the machine ran out of memory"),
+        ("bad-row:1:4", r"device 1: bad row for stage 4"),
+        ("wrong-stage:1:4", r"device 1: bad row: expected stage 4, got 11"),
+        ("stop:1:4", r"device 1: OOMMF did not write all it was asked for$"),
+        ("no-rows:1:4", r"device 1: OOMMF did not write all it was asked for; it said: .*Boxsi run end"),
+    ],
+)
+def test_a_failed_run_names_the_device_and_says_why(engine_of, fault, monkeypatch, asked, message):
+    monkeypatch.setattr(batch, "LATE_S", 0.1)
+    fault(asked)
+    with engine_of() as engine, pytest.raises(SpinloomError, match=f"^oommf: {message}"):
+        engine.play(evenly(6), drives(6, 2))
+
+
+def test_a_full_disk_is_said(engine_of, fault, monkeypatch, temporary):
+    usage = collections.namedtuple("usage", "total used free")(1, 1, 0)
+    fault("die:0:2")
+    with engine_of() as engine:
+        monkeypatch.setattr(batch.shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(SpinloomError, match=f"device 0: no space left in {temporary}; free some, or set TMPDIR"):
+            engine.play(evenly(6), drives(6, 1))
+
+
+@pytest.mark.parametrize("n", [1, 6, 120])
+def test_rows_and_field_may_come_after_the_end(engine_of, fault, n):
+    u, done = drives(n, 1), []
+    fault(f"late:0:{n - 1}")
+    with engine_of() as engine:
+        fields, m = engine.play(evenly(n), u, progress=done.append)
+    np.testing.assert_allclose(m, low_pass(u), atol=1e-12)
+    np.testing.assert_allclose(fields[0, 3, 3, 0], m[-1, 0], atol=1e-12)
+    assert sum(done) == pytest.approx(n)
+
+
+def test_what_is_finished_stays_when_a_later_run_fails(engine_of, tmp_path, calls, fault, monkeypatch):
+    u = drives(6, 3)
+    fault("die:2:3")
+    with engine_of(keep=tmp_path / "keep", side_by_side=1) as engine:
+        with pytest.raises(SpinloomError, match="device 2"):
+            engine.play(evenly(6), u)
+        assert len(list((tmp_path / "keep").iterdir())) == 2
+    monkeypatch.delenv("STAND_IN_FAULT")
+    with engine_of(keep=tmp_path / "keep") as engine:
+        _, m = engine.play(evenly(6), u)
+    np.testing.assert_allclose(m, low_pass(u), atol=1e-12)
+    assert len(calls("boxsi")) == 4
+
+
+def test_an_engine_can_be_used_after_a_failed_run(engine_of, fault):
+    fault("die:1:3")
+    u = drives(6, 2)
+    with engine_of() as engine:
+        with pytest.raises(SpinloomError, match="device 1"):
+            engine.play(evenly(6), u)
+        _, m = engine.play(evenly(6), u[:, :1])
+    np.testing.assert_allclose(m, low_pass(u[:, :1]), atol=1e-12)
+
+
+def test_in_docker(engine_of, docker, calls):
+    u = drives(6, 2)
+    with engine_of(installation=find_oommf()) as engine:
+        assert engine.installation.image
+        _, m = engine.play(evenly(6), u)
+    np.testing.assert_allclose(m, low_pass(u), atol=1e-12)
+    assert len(calls("boxsi")) == 2
+
+
+def test_in_docker_an_interrupted_run_leaves_nothing(engine_of, docker, fault):
+    fault("hang:0:3")
+
+    def interrupt(ticks):
+        raise KeyboardInterrupt
+
+    with engine_of(installation=find_oommf()) as engine, pytest.raises(KeyboardInterrupt):
+        engine.play(evenly(6), drives(6, 2), progress=interrupt)

@@ -1,0 +1,110 @@
+"""What OOMMF is given: drives by the index of the stage, and a gate for live nodes."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from device_models.engines.oommf import mif
+
+TICK = 7.5e-12
+
+
+def held(text):
+    (drives,) = re.findall(r"set spinloom_u \{ (.*) \}", text)
+    return [float(word) for word in drives.split()]
+
+
+def entry(text, name):
+    (value,) = re.findall(rf"(?m)^  {name} (.*)$", text)
+    return value
+
+
+@pytest.fixture
+def waveform(tmp_path, coarse_card, start_field):
+    def write(durations, u, card=coarse_card, name="run-0"):
+        (tmp_path / name).mkdir()
+        text = mif.write_waveform(tmp_path / name, card, start_field, np.array(durations), np.array(u))
+        assert (tmp_path / name / "node.mif").read_text(encoding="utf-8") == text
+        return text
+
+    return write
+
+
+@pytest.fixture
+def live(tmp_path, coarse_card, start_field):
+    return mif.write_live(tmp_path, coarse_card, start_field, TICK)
+
+
+def test_the_drive_is_held_by_the_index_of_the_stage(waveform):
+    u = np.random.default_rng(0).uniform(-1, 1, 30)
+    text = waveform(np.full(30, TICK), u)
+    assert held(text) == list(u)
+    assert "return [lindex $spinloom_u $stage]" in text
+    assert entry(text, "J_profile") == "SpinloomDrive"
+    assert entry(text, "J_profile_args") == "stage"
+    assert entry(text, "stage_count") == "30"
+    assert float(entry(text, "stopping_time")) == TICK
+
+
+def test_uneven_holds_have_a_stopping_time_each(waveform):
+    durations = [7.5e-12, 3e-12, 1.1e-11]
+    text = waveform(durations, [0.5, 0.25, -1.0])
+    assert [float(word) for word in entry(text, "stopping_time").strip("{} ").split()] == durations
+
+
+def test_full_drive_is_the_cards(waveform, coarse_card, alter):
+    assert float(entry(waveform([TICK], [0.1]), "J")) == coarse_card.torque.J_max
+    two_layers = alter(coarse_card, geometry={"cell": (10e-9, 10e-9, 1e-9)})
+    # OOMMF spreads the torque over one cell's thickness.
+    assert float(entry(waveform([TICK], [0.1], two_layers, "two"), "J")) == coarse_card.torque.J_max / 2
+
+
+@pytest.mark.parametrize(("n", "every"), [(1, 1), (2, 1), (5, 4)])
+def test_the_field_is_saved_at_the_first_and_the_last_stage_only(waveform, n, every):
+    text = waveform(np.full(n, TICK), np.zeros(n))
+    assert re.findall(r"(?m)^Schedule .*$", text) == [
+        "Schedule DataTable table Stage 1",
+        f"Schedule Oxs_TimeDriver::Magnetization mags Stage {every}",
+    ]
+
+
+def test_a_live_node_writes_its_table_only(live):
+    assert re.findall(r"(?m)^(?:Schedule|Destination) .*$", live) == [
+        "Destination table mmArchive",
+        "Schedule DataTable table Stage 1",
+    ]
+
+
+def test_a_live_node_has_one_gate_and_no_drive(live):
+    assert len(re.findall(r"(?m)^proc SpinloomGate ", live)) == 1
+    assert len(re.findall(r"(?m)^Specify Oxs_ScriptUZeeman:", live)) == 1
+    assert live.count("ReadFile drive") == 1
+    assert "lindex" not in live
+    # The gate is evaluated before the torque, which comes with the evolver.
+    assert live.index("Specify Oxs_ScriptUZeeman") < live.index("Specify Oxs_SpinXferEvolve")
+    assert float(entry(live, "stopping_time")) == TICK
+    assert int(entry(live, "stage_count")) >= 1_000_000
+
+
+def test_relaxation_is_as_tight_as_the_embedded_engines(tmp_path, coarse_card):
+    mif.write_relaxation(tmp_path, coarse_card)
+    text = (tmp_path / "node.mif").read_text()
+    assert "Specify Oxs_MinDriver" in text
+    assert float(entry(text, "stopping_mxHxm")) == 1e-4
+    assert (tmp_path / "m0.omf").exists()
+
+
+def test_the_same_input_in_every_folder_and_for_every_name(waveform, coarse_card, tmp_path):
+    renamed = coarse_card.model_copy(update={"name": "other+name.1"})
+    texts = [
+        waveform([TICK], [0.5], name="a"),
+        waveform([TICK], [0.5], name="b"),
+        waveform([TICK], [0.5], renamed, "c"),
+    ]
+    assert len(set(texts)) == 1
+    assert len({(tmp_path / name / "m0.omf").read_bytes() for name in "abc"}) == 1
+    assert str(tmp_path) not in texts[0]
+    assert "thread" not in texts[0]
