@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from device_models.card import DeviceCard, load_card
-from device_models.engines import Choice, choose_engine, open_engine
-from device_models.engines.oommf.installation import CONDA, find_oommf
+from device_models.engines import TRIAL_TICK, Choice, choose_engine, open_engine
+from device_models.engines.oommf.installation import NoOommfError, find_oommf
 from device_models.errors import SpinloomError
 from device_models.provenance import data_folder, versions
 from workflows.console import say
 
 TICK, TICKS = 7.5e-12, 100
-TRIAL_TICK = 1e-12
+OOMMF_READY = (
+    "ready; calibrate, replay, cosimulate and run take it with --engine oommf. "
+    "Messages of OOMMF about a missing display are harmless"
+)
 
 
 def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
@@ -62,18 +65,13 @@ def _tried(choose: Callable[[], Choice], card: DeviceCard, devices: int) -> dict
         with open_engine(choice, card, TRIAL_TICK) as engine:
             report["version"] = engine.version
             engine.play(np.array([TRIAL_TICK]), np.zeros((1, 1)))
-        report |= {"works": True, "s_per_device_ns": _cost(choice, card, devices), "advice": "ready"}
+        report |= {"works": True, "s_per_device_ns": _cost(choice, card, devices)}
+        report["advice"] = "ready" if choice.installation is None else OOMMF_READY
     except SpinloomError as error:
         report["advice"] = str(error)
+        report["found"] |= isinstance(error, NoOommfError) and error.found
     except Exception as error:  # a doctor reports what is broken, whatever it is
         report["advice"] = f"{type(error).__name__}: {error}; install again with 'make install'"
-    if report["works"] and report["found"] and "advice" in report and choice.installation is not None:
-        report["advice"] = (
-            "ready; calibrate, replay, cosimulate and run take it with --engine oommf. "
-            "Messages of OOMMF about a missing display are harmless"
-        )
-    elif not report["found"]:
-        report["conda"] = CONDA
     return report
 
 

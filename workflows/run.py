@@ -200,6 +200,7 @@ def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Resul
             "periods_reduced": reduced["periods"],
             "engine_full": verdict["engine"],
             "nrmse_full": verdict["nrmse_full"],
+            "nrmse_reduced_over_periods_full": verdict["nrmse_reduced"],
             "periods_full": verdict["periods"],
             "phase_drift_per_period": verdict["phase_drift_per_period"],
             "max_node_difference": verdict["max_node_difference"],

@@ -18,7 +18,7 @@ OLDEST = (2, 0)
 CONDA = "conda install -c conda-forge oommf"
 HOW = f"install it with '{CONDA}', set OOMMFTCL to the path of oommf.tcl, or name the command with --oommf"
 AS_USER = (
-    "OOMMF refuses to run as root: start Spinloom as an ordinary user, or name a wrapper that changes the user, "
+    "start Spinloom as an ordinary user, or name a wrapper that changes the user, "
     "such as --oommf 'setpriv --reuid=NAME --regid=NAME --clear-groups oommf'"
 )
 ANSWER_S = 60.0
@@ -46,8 +46,26 @@ class Installation:
     image: str = ""
 
 
+class NoOommfError(SpinloomError):
+    """No OOMMF can be used.
+
+    Attributes
+    ----------
+    found : bool
+        whether there is one, if not one that can be used
+    """
+
+    def __init__(self, message: str, found: bool) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 class _RefusalError(Exception):
-    """Why one place is of no use."""
+    """Why one place is of no use, and whether there is something in it."""
+
+    def __init__(self, reason: str, found: bool = False) -> None:
+        super().__init__(reason)
+        self.found = found
 
 
 def find_oommf(named: str | None = None) -> Installation:
@@ -66,7 +84,7 @@ def find_oommf(named: str | None = None) -> Installation:
 
     Raises
     ------
-    SpinloomError
+    NoOommfError
         naming each place that was tried, what it answered, and what to do
     """
     tries = [partial(_named, named)] if named else [*_candidates(), _docker]
@@ -74,10 +92,11 @@ def find_oommf(named: str | None = None) -> Installation:
     for attempt in tries:
         try:
             return attempt()
-        except _RefusalError as reason:
-            refusals.append(str(reason))
-    advice = AS_USER if any("as root" in reason for reason in refusals) else HOW
-    raise SpinloomError(f"oommf: {'; '.join(refusals)}; {advice}")
+        except _RefusalError as refusal:
+            refusals.append(refusal)
+    reasons = "; ".join(map(str, refusals))
+    advice = AS_USER if "as root" in reasons else HOW
+    raise NoOommfError(f"oommf: {reasons}; {advice}", any(refusal.found for refusal in refusals))
 
 
 def _candidates() -> list[Callable[[], Installation]]:
@@ -112,14 +131,14 @@ def _ask(command: tuple[str, ...], where: str) -> Installation:
     answer = _answer([*command, "+version"], where)
     said = f"{answer.stdout}\n{answer.stderr}"
     if "OOMMF as root" in said:
-        raise _RefusalError(f"{where}: will not run as root")
+        raise _RefusalError(f"{where}: OOMMF refuses to run as root", found=True)
     version = re.search(r"OOMMF (\d+)\.(\d+)(\S*)", said)
     if answer.returncode or version is None:
         tail = " ".join(said.split())[-300:] or "nothing"
         raise _RefusalError(f"{where}: expected its version, got exit code {answer.returncode} and {tail!r}")
     number = version[0].removeprefix("OOMMF ")
     if (int(version[1]), int(version[2])) < OLDEST:
-        raise _RefusalError(f"{where}: is version {number}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
+        raise _RefusalError(f"{where}: is version {number}, expected {OLDEST[0]}.{OLDEST[1]} or newer", found=True)
     return Installation(command, where, number)
 
 
@@ -131,7 +150,9 @@ def _answer(command: list[str], where: str) -> subprocess.CompletedProcess[str]:
     except FileNotFoundError as error:
         raise _RefusalError(f"{where}: {error.filename} is not there") from None
     except PermissionError as error:
-        raise _RefusalError(f"{where}: {error.filename} may not be executed; 'chmod +x' it if it should be") from None
+        raise _RefusalError(
+            f"{where}: {error.filename} may not be executed; 'chmod +x' it if it should be", True
+        ) from None
     except OSError as error:
         raise _RefusalError(f"{where}: cannot be started ({error.strerror})") from None
     except subprocess.TimeoutExpired:

@@ -118,29 +118,20 @@ def flipped(content):
     return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: b"",
-        lambda content: content[:100],
-        lambda content: content[:-40],
-        flipped,
-        lambda content: b"junk",
-    ],
-    ids=["empty", "head", "tail", "flipped", "junk"],
-)
-def test_a_damaged_kept_file_is_computed_again(engine_of, tmp_path, calls, damage):
+def test_a_damaged_kept_file_is_computed_again(engine_of, tmp_path, calls):
     u = drives(40, 1)
     with engine_of(keep=tmp_path / "keep") as engine:
         fields, m = engine.play(evenly(40), u)
         (kept,) = (tmp_path / "keep").iterdir()
         whole = kept.read_bytes()
-        kept.write_bytes(damage(whole))
-        again, m_again = engine.play(evenly(40), u)
-        assert len(calls("boxsi")) == 2
-    np.testing.assert_array_equal(m_again, m)
-    np.testing.assert_array_equal(again, fields)
-    assert kept.stat().st_size == len(whole)
+        damaged = [b"", b"junk", whole[:100], whole[:-40], flipped(whole)]
+        for number, content in enumerate(damaged):
+            kept.write_bytes(content)
+            again, m_again = engine.play(evenly(40), u)
+            np.testing.assert_array_equal(m_again, m)
+            np.testing.assert_array_equal(again, fields)
+            assert len(calls("boxsi")) == number + 2
+            assert kept.stat().st_size == len(whole)
 
 
 @pytest.mark.parametrize(

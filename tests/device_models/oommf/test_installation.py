@@ -115,7 +115,7 @@ def test_no_answer(program, monkeypatch):
 def test_refuses_root(program):
     program("oommf", 'echo "*** ERROR: Don\'t run OOMMF as root." >&2; exit 154')
     said = refusal()
-    assert "will not run as root" in said
+    assert "refuses to run as root" in said
     assert "start Spinloom as an ordinary user" in said
     assert "conda" not in said
 

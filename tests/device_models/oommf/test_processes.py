@@ -59,6 +59,7 @@ def test_one_thread_in_a_folder_below_the_temporary_one(host, run_folder, calls,
     (call,) = calls("boxsi")
     assert call["folder"] == str(folder)
     assert folder.is_relative_to(temporary)
+    assert " tests ü " in str(folder), "a space and a letter beyond ASCII, here and in every test"
     words = call["arguments"]
     assert words[words.index("-threads") + 1] == "1"
     assert words[words.index("-exitondone") + 1] == "1"
