@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -41,6 +42,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except IsADirectoryError:
         raise SpinloomError(f"{path}: is a folder; choose a file name for the output") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+            raise
+        reason = os.strerror(error.errno).lower()
+        raise SpinloomError(f"{path}: cannot be written ({reason}); free some space or choose another output") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -90,8 +96,10 @@ def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None
     """Write a data set as NetCDF with its kind, its format version and what made it."""
     dataset = dataset.assign_attrs(spinloom_kind=kind, spinloom_format=version, **stamp())
     packed = {name: {"zlib": True, "shuffle": True} for name, data in dataset.items() if data.ndim and data.size > 1000}
+    # In memory first: HDF5 does not survive a disk that fills up while it writes.
+    content = dataset.to_netcdf(engine="h5netcdf", encoding=packed)
     with written_whole(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=packed)
+        temporary.write_bytes(content)
 
 
 def load(path: str | Path, kind: str, version: int) -> xr.Dataset:

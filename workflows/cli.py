@@ -281,14 +281,20 @@ class Stopped(BaseException):
     """Ctrl-C or a signal to end, kept apart from KeyboardInterrupt so that it is told in our own words."""
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _stop(*_: Any) -> None:
+    # Another one must not interrupt the cleaning up.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise Stopped
 
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's mistake ends with a message and exit code 2."""
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, _stop)
     try:
         with told_warnings():

@@ -290,7 +290,7 @@ def _in_docker(choice: Choice) -> bool:
     return choice.installation is not None and bool(choice.installation.image)
 
 
-def _where_time_went(nodes: Any, tick_s: float) -> dict[str, float]:
+def _where_time_went(nodes: Any, tick_s: float) -> dict[str, float | None]:
     """Of a network tick: waiting for solvers, for rows of tables, and our own share (s)."""
     solver, helpers = (seconds / nodes.ticks for seconds in nodes.processor_s())
     share = solver / min(cores(), len(nodes.nodes))
@@ -301,7 +301,7 @@ def _where_time_went(nodes: Any, tick_s: float) -> dict[str, float]:
         "tick_network_s": tick_s - nodes.spent["total"] / nodes.ticks,
         "tick_solver_cpu_s": solver,
         "tick_helper_cpu_s": helpers,
-        "wall_over_solver": tick_s / share if share else float("inf"),
+        "wall_over_solver": tick_s / share if share else None,
     }
 
 
@@ -326,7 +326,11 @@ def _salvage(
             data[f"{name}_stopped"] = (("tick_stopped", "network", "node"), values.astype(np.float32))
         under_way = [network] if choice.name == "oommf" else networks
         data = data.assign_coords(network=[one.name for one in under_way])
-    files.save(data, path, f"{KIND}-partial", FORMAT)
+    try:
+        files.save(data, path, f"{KIND}-partial", FORMAT)
+    except SpinloomError as problem:
+        say(f"what was computed could not be kept: {problem}")
+        return
     say(f"what was computed is kept in {path}: {len(done)} finished, {sum(len(p.z) for p in pieces)} ticks of the next")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,3 +178,17 @@ def test_a_folder_on_a_system_without_locks_is_used_unguarded(tmp_path, monkeypa
     monkeypatch.setattr(files.fcntl, "flock", flock)
     with files.claimed(tmp_path) as folder:
         assert folder == tmp_path
+
+
+def test_a_full_disk_ends_with_a_message_and_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "x.nc"
+    files.save(xr.Dataset({"a": ("x", [1.0])}), path, "thing", 1)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SpinloomError, match=r"x\.nc: cannot be written \(no space left on device\)"):
+        files.save(xr.Dataset({"a": ("x", [2.0])}), path, "thing", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.nc"]
+    assert files.load(path, "thing", 1)["a"].item() == 1.0

@@ -34,7 +34,8 @@ class OommfEngine:
         field to start from as it is; without it OOMMF relaxes the card's own start
     installation : Installation
     side_by_side : int, optional
-        runs at a time; as many as there are cores if not given
+        runs at a time, and live nodes that compute at a time but for one more, which waits for
+        a core; as many as there are cores if not given
     keep : path, optional
         folder in which ``play`` keeps finished runs, and looks for them
     limit_s : float
@@ -125,6 +126,7 @@ class OommfEngine:
             self.host,
             lambda folder: mif.write_live(folder, self.card, self.equilibrium, self.tick),
             n,
+            self.side_by_side + 1,
             self.limit_s,
             progress,
         )

@@ -1,6 +1,6 @@
 """Live nodes: a row of OOMMF processes that advance tick by tick, in lock-step.
 
-A stage of OOMMF is a tick. When a stage begins, a field of zero that is a Tcl script reports
+A stage of OOMMF is a tick. When a stage begins, the Tcl procedure that gives the drive reports
 the stage, which says that the last one is done, and reads the drive from a named pipe, which
 blocks until it is written. <m> is then the newest row of the table. Nothing of OOMMF is
 changed; see :func:`device_models.engines.oommf.mif.write_live`.
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,8 @@ class LiveNodes:
     write : callable
         writes the input of a node into a folder
     n : int
+    at_once : int
+        how many nodes compute at a time; one more than there are cores keeps all of them busy
     limit_s : float
         how long a node may be silent (s)
     progress : callable, optional
@@ -159,10 +162,11 @@ class LiveNodes:
         host: Host,
         write: Callable[[Path], object],
         n: int,
+        at_once: int,
         limit_s: float,
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        self.host, self.limit_s = host, limit_s
+        self.host, self.at_once, self.limit_s = host, at_once, limit_s
         self.selector = selectors.DefaultSelector()
         self.nodes: list[LiveNode] = []
         self._rows = 0
@@ -197,8 +201,7 @@ class LiveNodes:
         until = time.monotonic() + self.limit_s
         behind = self.nodes
         while behind or self._rows < 2:
-            self._send(np.zeros(len(self.nodes)))
-            self._collect(self._rows)
+            self._advance(np.zeros(len(self.nodes)))
             time.sleep(WARM_UP_S)
             behind = [node for node in self.nodes if self._count(node) < self._rows]
             if behind and time.monotonic() > until:
@@ -228,8 +231,7 @@ class LiveNodes:
         NodeError
         """
         began = time.perf_counter()
-        self._send(u)
-        self._collect(self._rows)
+        self._advance(u)
         solved = time.perf_counter()
         until = time.monotonic() + self.limit_s
         self.m = np.stack([node.row(self._rows, until) for node in self.nodes])
@@ -239,14 +241,20 @@ class LiveNodes:
             self.spent[what] += seconds
         return self.m
 
-    def _send(self, u: np.ndarray) -> None:
-        until = time.monotonic() + self.limit_s
-        for node, drive in zip(self.nodes, u, strict=True):
-            node.send(drive, until)
-        self._rows += 1
+    def _advance(self, u: np.ndarray) -> None:
+        """One tick of every node, a few at a time: all at once would push each other out of the caches."""
+        drives = zip(self.nodes, u, strict=True)
 
-    def _collect(self, stage: int, progress: Callable[[int], None] | None = None) -> None:
-        """Wait until every node has begun ``stage``."""
+        def send(count: int) -> None:
+            for node, drive in islice(drives, count):
+                node.send(float(drive), time.monotonic() + self.limit_s)
+
+        self._rows += 1
+        send(self.at_once)
+        self._collect(self._rows, send)
+
+    def _collect(self, stage: int, heard: Callable[[int], None] | None = None) -> None:
+        """Wait until every node has begun ``stage``; ``heard`` is called for each that has."""
         waiting = {node.number: node for node in self.nodes if node.stage < stage}
         until = time.monotonic() + self.limit_s
         while waiting:
@@ -255,8 +263,8 @@ class LiveNodes:
                 node.hear()
                 if node.stage >= stage and waiting.pop(node.number, None) is not None:
                     until = time.monotonic() + self.limit_s
-                    if progress is not None:
-                        progress(1)
+                    if heard is not None:
+                        heard(1)
             for node in waiting.values():
                 node.check()
                 if time.monotonic() > until:

@@ -27,19 +27,18 @@ _HELD = """set spinloom_u {{ {drives} }}
 proc SpinloomDrive {{ stage }} {{ global spinloom_u; return [lindex $spinloom_u $stage] }}
 
 """
-_LIVE = "proc SpinloomDrive { stage } { global spinloom_u; return $spinloom_u }\n\n"
-# The gate is a field of zero. OOMMF evaluates it when a stage begins, before the torque is.
-_GATE = f"""set spinloom_stage -1
-set spinloom_u 0
-proc SpinloomGate {{ stage }} {{
+# OOMMF evaluates the drive before anything else of a new stage that depends on it.
+_LIVE = f"""set spinloom_stage -1
+proc SpinloomDrive {{ stage }} {{
   global spinloom_stage spinloom_u
   if {{ $stage != $spinloom_stage }} {{
     set spinloom_stage $stage
     Report "{READY} $stage"
     set spinloom_u [string trim [ReadFile {PIPE}]]
   }}
-  return {{ 0 0 0 0 0 0 }}
+  return $spinloom_u
 }}
+
 """
 
 
@@ -92,40 +91,27 @@ def write_waveform(folder: Path, card: DeviceCard, m: np.ndarray, durations: np.
 def write_live(folder: Path, card: DeviceCard, m: np.ndarray, tick: float) -> str:
     """Input of a live node: every stage is a tick, and waits for its drive on a named pipe.
 
-    At the start of each stage OOMMF reports, and reads the drive from the pipe ``drive`` in
-    its folder; see :mod:`device_models.engines.oommf.live`.
+    When a stage begins, the procedure that gives the drive reports the stage and reads from
+    the pipe ``drive`` in its folder; see :mod:`device_models.engines.oommf.live`.
 
     Returns
     -------
     text : str
         what stands in ``node.mif``
     """
-    text = _time_driver(folder, card, m, _LIVE, tick, MANY_STAGES, gate=True)
+    text = _time_driver(folder, card, m, _LIVE, tick, MANY_STAGES)
     text = re.sub(r"(?m)^(Destination mags|Schedule Oxs_TimeDriver::Magnetization) .*\n", "", text)
     (folder / f"{NAME}.mif").write_text(text, encoding="utf-8")
     return text
 
 
-def _time_driver(
-    folder: Path, card: DeviceCard, m: np.ndarray, script: str, tick: float, stages: int, gate: bool = False
-) -> str:
+def _time_driver(folder: Path, card: DeviceCard, m: np.ndarray, script: str, tick: float, stages: int) -> str:
     import micromagneticmodel as mm
     import oommfc
 
     system = _named(card_system(card, m, u=1.0))
     (torque,) = system.dynamics.get(type=mm.Slonczewski)
     torque.tcl_strings = {"script": script, "script_name": "SpinloomDrive", "script_args": "stage"}
-    if gate:
-        system.energy += mm.Zeeman(
-            name="gate",
-            H=(0, 0, 0),
-            tcl_strings={
-                "script": _GATE,
-                "energy": "Oxs_ScriptUZeeman",
-                "script_name": "SpinloomGate",
-                "script_args": "stage",
-            },
-        )
     oommfc.TimeDriver().write_mif(system, dirname=str(folder), t=tick * stages, n=stages)
     text = (folder / f"{NAME}.mif").read_text(encoding="utf-8")
     # t / n does not give every tick back to the last digit.

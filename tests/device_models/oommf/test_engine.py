@@ -40,7 +40,7 @@ def test_a_failed_relaxation_is_said(coarse_card, program, command):
 def test_input_is_what_oommf_is_given(engine, calls):
     u = np.array([0.25, -0.5])
     assert "set spinloom_u { 0.25 -0.5 }" in engine.input(u)
-    assert "SpinloomGate" in engine.input()
+    assert "ReadFile drive" in engine.input()
     assert engine.input(u) == engine.input(u)
     assert not calls("boxsi")
 

@@ -1,4 +1,4 @@
-"""What OOMMF is given: drives by the index of the stage, and a gate for live nodes."""
+"""What OOMMF is given: drives by the index of the stage, asked for by live nodes."""
 
 from __future__ import annotations
 
@@ -78,13 +78,11 @@ def test_a_live_node_writes_its_table_only(live):
     ]
 
 
-def test_a_live_node_has_one_gate_and_no_drive(live):
-    assert len(re.findall(r"(?m)^proc SpinloomGate ", live)) == 1
-    assert len(re.findall(r"(?m)^Specify Oxs_ScriptUZeeman:", live)) == 1
-    assert live.count("ReadFile drive") == 1
+def test_a_live_node_asks_for_its_drive_once_a_stage(live):
+    assert live.count("ReadFile drive") == live.count("Report ") == 1
+    assert live.index("if { $stage != $spinloom_stage }") < live.index("Report ") < live.index("ReadFile drive")
     assert "lindex" not in live
-    # The gate is evaluated before the torque, which comes with the evolver.
-    assert live.index("Specify Oxs_ScriptUZeeman") < live.index("Specify Oxs_SpinXferEvolve")
+    assert re.search(r"J_profile SpinloomDrive\n +J_profile_args stage", live)
     assert float(entry(live, "stopping_time")) == TICK
     assert int(entry(live, "stage_count")) >= 1_000_000
 
