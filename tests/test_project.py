@@ -208,7 +208,7 @@ def test_examples_in_own_waveform_run(tmp_path: Path, monkeypatch: pytest.Monkey
     replay, make = (compile(block, "own-waveform.md", "exec") for block in blocks)
     names: dict = {}
     exec(replay, names)
-    assert names["m"].shape == (40, 3)
+    assert names["m"].shape == (40, 1, 3)
     exec(make, {})
     durations, u = names["read_waveform"]("my_drive.csv")
     assert len(u) == 800
