@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -304,4 +305,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(2)
     except Stopped:
         say("stopped; files are whole, no process is left, the same command goes on from what is finished")
-        sys.exit(130)
+        # Everything is cleaned up by now. JAX may still compile in a thread, and then crashes Python's own way out.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
