@@ -10,7 +10,6 @@ one: the iteration ends after as many rounds as the window has ticks, and mostly
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -110,6 +109,6 @@ def _readout(weights: Weights, r: np.ndarray) -> np.ndarray:
 
 def _drives(weights: Weights, r: np.ndarray, feed: np.ndarray, s: np.ndarray) -> np.ndarray:
     """Clipped drives of each tick from the states and the output before it, (n_ticks, S, N)."""
-    w: Any = weights
+    w = weights
     v = np.einsum("sij,tsj->tsi", w.W, r) + w.w_fb * feed[..., None] + w.W_in * s[..., None] + w.b
     return np.clip(w.gain[:, None] * v, -1, 1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from device_models.card import DeviceCard
+from device_models.engines import SILENT_S
 from device_models.engines.oommf import batch, mif
 from device_models.engines.oommf.installation import Installation
 from device_models.engines.oommf.live import LiveNodes
@@ -54,7 +55,7 @@ class OommfEngine:
         installation: Installation,
         side_by_side: int | None = None,
         keep: Path | None = None,
-        limit_s: float = 120.0,
+        limit_s: float = SILENT_S,
     ) -> None:
         if not 0 < tick < 1e-6:
             raise SpinloomError(f"tick: expected seconds between 0 and 1e-6, got {tick:g}")
