@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from device_models.card import load_card
-from device_models.engines import fields
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.node import Node, drive
-from reduced_models.model import load_model
+from spinloom.device_models.card import load_card
+from spinloom.device_models.engines import fields
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.node import Node, drive
+from spinloom.reduced_models.model import load_model
 
 TICK = 7.5e-12
 

@@ -26,13 +26,13 @@ from pathlib import Path
 
 import numpy as np
 
-from device_models.card import DeviceCard, load_card
-from device_models.drives import calibration_drive
-from device_models.engines.oommf import mif
-from device_models.engines.oommf.engine import OommfEngine
-from device_models.engines.oommf.installation import Installation, find_oommf
-from device_models.engines.oommf.processes import cores
-from device_models.system import card_system
+from spinloom.device_models.card import DeviceCard, load_card
+from spinloom.device_models.drives import calibration_drive
+from spinloom.device_models.engines.oommf import mif
+from spinloom.device_models.engines.oommf.engine import OommfEngine
+from spinloom.device_models.engines.oommf.installation import Installation, find_oommf
+from spinloom.device_models.engines.oommf.processes import cores
+from spinloom.device_models.system import card_system
 
 TICK = 7.5e-12
 

@@ -12,12 +12,12 @@ import argparse
 import warnings
 from pathlib import Path
 
-from device_models.errors import SpinloomWarning
-from networks.store import TrainedNetwork
-from reduced_models.model import load_model
-from workflows.cosimulate import verdict_generate, verdict_recognise
-from workflows.settings import GenerateSettings, RecogniseSettings
-from workflows.train import train_generate, train_recognise
+from spinloom.device_models.errors import SpinloomWarning
+from spinloom.networks.store import TrainedNetwork
+from spinloom.reduced_models.model import load_model
+from spinloom.workflows.cosimulate import verdict_generate, verdict_recognise
+from spinloom.workflows.settings import GenerateSettings, RecogniseSettings
+from spinloom.workflows.train import train_generate, train_recognise
 
 REDUCED = {"sine": 0.005, "triangle": 0.03, "harmonics": 0.02}
 FULL = {"sine": 0.02, "triangle": 0.05, "harmonics": 0.03}

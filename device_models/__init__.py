@@ -1,8 +1,4 @@
-"""One magnetic tunnel junction: its card, its engines, its calibration. Everything computes in float64."""
+"""One magnetic tunnel junction: its card, its engines, its calibration."""
 
-import os
-import sys
-
-os.environ["JAX_ENABLE_X64"] = "true"
-if "jax" in sys.modules:
-    sys.modules["jax"].config.update("jax_enable_x64", True)
+if __name__ != "spinloom.device_models":
+    raise ImportError(f"import spinloom.device_models, not {__name__}: the folder is a part of the package spinloom")

@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
-from device_models import files
-from device_models.card import DeviceCard
-from device_models.drives import calibration_drive
-from device_models.errors import SpinloomError
-from device_models.node import Engine
+from spinloom.device_models import files
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.drives import calibration_drive
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Engine
 
 KIND, FORMAT = "calibration", 1
 CYCLE = ("noise", "holds", "chirp", "tones", "tones", "steps", "tones", "noise")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from device_models.errors import SpinloomError
+from spinloom.device_models.errors import SpinloomError
 
 MU0 = 4e-7 * math.pi
 """Vacuum permeability (T m/A), the value that OOMMF uses."""

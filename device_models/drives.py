@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from device_models.errors import SpinloomError
+from spinloom.device_models.errors import SpinloomError
 
 KINDS = ("noise", "holds", "chirp", "tones", "steps")
 """The kinds of calibration drive, in the order in which a protocol cycles through them."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from device_models.errors import SpinloomError
-from device_models.provenance import stamp
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import stamp
 
 
 @contextmanager

@@ -168,7 +168,7 @@ def drive(node: Node, u: np.ndarray, state: State | None = None, progress: Any =
         state, _ = node.start(u.shape[1])
     if node.traceable:
         # JAX takes seconds to import; nodes that live elsewhere do without it.
-        from device_models.jit import scan_ticks as advance
+        from spinloom.device_models.jit import scan_ticks as advance
     else:
         advance = _loop
     pieces = []

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import spinloom
+
 PACKAGES = (
     "spinloom",
     "jax",
@@ -49,5 +51,5 @@ def stamp() -> dict[str, str]:
 
 
 def data_folder() -> Path:
-    """The folder ``data`` of this project."""
-    return Path(__file__).resolve().parent.parent / "data"
+    """The folder ``data``, which is installed with the package."""
+    return Path(spinloom.__file__).parent / "data"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from device_models.card import DeviceCard
+from spinloom.device_models.card import DeviceCard
 
 
 def conductance(card: DeviceCard, r: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def conductance(card: DeviceCard, r: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> from device_models.card import load_card
+    >>> from spinloom.device_models.card import load_card
     >>> card = load_card("data/devices/disc60.toml")
     >>> parallel, antiparallel = 1 / conductance(card, np.array([1.0, -1.0]))
     >>> bool(np.isclose(antiparallel / parallel, 1 + card.readout.TMR))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from device_models.calibration import Protocol, load_calibration
-from device_models.card import DeviceCard
-from device_models.errors import SpinloomError
-from device_models.provenance import data_folder
+from spinloom.device_models.calibration import Protocol, load_calibration
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder
 
 
 def calibration_path(name: str) -> Path:
@@ -30,7 +30,7 @@ def reference_calibration(card: DeviceCard, protocol: Protocol) -> xr.Dataset:
     Returns
     -------
     dataset : xarray.Dataset
-        as :func:`device_models.calibration.calibrate` gives it
+        as :func:`spinloom.device_models.calibration.calibrate` gives it
 
     Raises
     ------

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_models.card import DeviceCard
-from device_models.errors import SpinloomError
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.errors import SpinloomError
 
 if TYPE_CHECKING:
     import discretisedfield as df
@@ -62,7 +62,7 @@ def card_system(card: DeviceCard, m: np.ndarray | None = None, u: float = 0.0) -
 
     Examples
     --------
-    >>> from device_models.card import load_card
+    >>> from spinloom.device_models.card import load_card
     >>> system = card_system(load_card("data/devices/disc60.toml"), u=0.5)
     >>> system.name
     'disc60'

@@ -1,3 +1,4 @@
 """Recurrent networks of any kind of node: topology, tasks, training, free runs."""
 
-import device_models as device_models  # sets float64 before JAX is used
+if __name__ != "spinloom.networks":
+    raise ImportError(f"import spinloom.networks, not {__name__}: the folder is a part of the package spinloom")

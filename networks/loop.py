@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from device_models.node import Node
-from networks.topology import Weights
+from spinloom.device_models.node import Node
+from spinloom.networks.topology import Weights
 
 
 class LoopState(NamedTuple):

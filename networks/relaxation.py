@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from device_models.errors import SpinloomError
-from device_models.node import Engine, Node
-from networks.loop import Record, joined, run
-from networks.topology import Weights
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Engine, Node
+from spinloom.networks.loop import Record, joined, run
+from spinloom.networks.topology import Weights
 
 WINDOW = 42
 TOLERANCE = 1e-6
@@ -36,7 +36,7 @@ def relax(
     progress: Callable[[int], None] | None = None,
     pieces: list[Record] | None = None,
 ) -> tuple[list[int], Record]:
-    """Solve S networks by waveform relaxation; the arguments are those of :func:`networks.loop.run`.
+    """Solve S networks by waveform relaxation; the arguments are those of :func:`spinloom.networks.loop.run`.
 
     Parameters
     ----------

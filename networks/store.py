@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from device_models import files
-from device_models.errors import SpinloomError
-from networks.topology import Weights
+from spinloom.device_models import files
+from spinloom.device_models.errors import SpinloomError
+from spinloom.networks.topology import Weights
 
 KIND, FORMAT = "network", 1
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample
 
-from device_models.drives import read_period
-from device_models.errors import SpinloomError
+from spinloom.device_models.drives import read_period
+from spinloom.device_models.errors import SpinloomError
 
 GENERATE = ("sine", "triangle", "harmonics", "square")
 CLASSES = ("sine", "triangle", "square", "sawtooth")

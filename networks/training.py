@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.linear_model import Ridge, RidgeClassifier
 
-from device_models.node import Node
-from networks.loop import Arrays, LoopState, advance, arrays, readout, run, start
-from networks.topology import Weights
-from networks.trials import generate, phase_drift
+from spinloom.device_models.node import Node
+from spinloom.networks.loop import Arrays, LoopState, advance, arrays, readout, run, start
+from spinloom.networks.topology import Weights
+from spinloom.networks.trials import generate, phase_drift
 
 WASHOUT = 4
 """Periods with the target fed back before every free run of the trim."""

@@ -9,10 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from device_models.node import Node
-from networks.loop import Record, readout, run
-from networks.tasks import CLASSES, inputs
-from networks.topology import Weights
+from spinloom.device_models.node import Node
+from spinloom.networks.loop import Record, readout, run
+from spinloom.networks.tasks import CLASSES, inputs
+from spinloom.networks.topology import Weights
 
 Axis = tuple[float, float, float]
 Progress = Callable[[int], None] | None
@@ -69,7 +69,7 @@ def generate(
     progress : callable, optional
         called with the number of ticks just done
     solve : callable
-        :func:`networks.loop.run`, or another with its signature
+        :func:`spinloom.networks.loop.run`, or another with its signature
 
     Returns
     -------

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from reduced_models.basis import SPHERE, exponents, monomials
+from spinloom.reduced_models.basis import SPHERE, exponents, monomials
 
 
 class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):

@@ -12,8 +12,8 @@ from scipy.optimize import least_squares
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from device_models.card import DeviceCard
-from device_models.engines.llg import spin_torque_field
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines.llg import spin_torque_field
 
 _STEP = 1.5e-12
 _ROWS = 4000

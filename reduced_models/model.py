@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from device_models import files
-from device_models.card import DeviceCard
-from device_models.errors import SpinloomError
-from reduced_models.flow_map import FlowMap
-from reduced_models.macrospin import MacrospinModel
-from reduced_models.region import Region
-from reduced_models.rollout import nrmse, search, simulate
+from spinloom.device_models import files
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.errors import SpinloomError
+from spinloom.reduced_models.flow_map import FlowMap
+from spinloom.reduced_models.macrospin import MacrospinModel
+from spinloom.reduced_models.region import Region
+from spinloom.reduced_models.rollout import nrmse, search, simulate
 
 KIND, FORMAT = "reduced model", 1
 KINDS = {"flow_map": FlowMap, "macrospin": MacrospinModel}
@@ -112,7 +112,7 @@ def fit_model(calibration: xr.Dataset, kind: str = "flow_map") -> CalibratedMode
     Parameters
     ----------
     calibration : xarray.Dataset
-        from :func:`device_models.calibration.load_calibration`
+        from :func:`spinloom.device_models.calibration.load_calibration`
     kind : {"flow_map", "macrospin"}
 
     Returns

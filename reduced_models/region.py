@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from device_models.errors import SpinloomWarning
+from spinloom.device_models.errors import SpinloomWarning
 
 QUANTILE = 0.999
 """The threshold is this quantile of the distances between calibration trajectories."""

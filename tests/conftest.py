@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from device_models.calibration import Protocol, calibrate, save_calibration
-from device_models.card import DeviceCard, load_card, parse_card, read_toml
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.engines.oommf.installation import Installation, find_oommf
-from device_models.errors import SpinloomError
-from device_models.provenance import data_folder
-from device_models.system import read_field
-from reduced_models.model import fit_model, save_model
+from spinloom.device_models.calibration import Protocol, calibrate, save_calibration
+from spinloom.device_models.card import DeviceCard, load_card, parse_card, read_toml
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.oommf.installation import Installation, find_oommf
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.system import read_field
+from spinloom.reduced_models.model import fit_model, save_model
 
 REFERENCES = ("disc60", "ellipse80x50", "pma50", "rect100x60")
 FINDS_OOMMF = {name: os.environ.get(name) for name in ("PATH", "OOMMFTCL", "SPINLOOM_OOMMF")}

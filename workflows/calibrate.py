@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from device_models import files
-from device_models.calibration import Protocol, calibrate, save_calibration
-from device_models.card import DeviceCard
-from device_models.engines import REFERENCE, Choice, open_engine
-from device_models.reference import calibration_path, reference_calibration
-from workflows.console import progress, say
+from spinloom.device_models import files
+from spinloom.device_models.calibration import Protocol, calibrate, save_calibration
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines import REFERENCE, Choice, open_engine
+from spinloom.device_models.reference import calibration_path, reference_calibration
+from spinloom.workflows.console import progress, say
 
 
 def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from device_models.errors import SpinloomError
-from workflows.console import console, emit, say, told_warnings
+from spinloom.device_models.errors import SpinloomError
+from spinloom.workflows.console import console, emit, say, told_warnings
 
 app = typer.Typer(
     name="spinloom",
@@ -67,7 +67,7 @@ def doctor(oommf: Oommf = None, as_json: Json = False) -> None:
 
     Examples: `spinloom doctor`, `spinloom doctor --oommf /opt/oommf/oommf.tcl`
     """
-    from workflows.doctor import doctor_stage
+    from spinloom.workflows.doctor import doctor_stage
 
     report = doctor_stage(oommf)
     if as_json:
@@ -97,11 +97,11 @@ def calibrate(
     Examples: `spinloom calibrate data/devices/disc60.toml --engine embedded --out cal.nc`,
     `spinloom calibrate data/devices/disc60.toml --engine oommf --out cal.nc`
     """
-    from device_models.calibration import Protocol
-    from device_models.card import load_card
-    from device_models.engines import choose_engine
-    from workflows.calibrate import calibrate_stage
-    from workflows.settings import override
+    from spinloom.device_models.calibration import Protocol
+    from spinloom.device_models.card import load_card
+    from spinloom.device_models.engines import choose_engine
+    from spinloom.workflows.calibrate import calibrate_stage
+    from spinloom.workflows.settings import override
 
     protocol = override(Protocol(), tick=tick, trajectories=trajectories, duration=duration, seed=seed)
     emit(calibrate_stage(load_card(device), choose_engine(engine, oommf), protocol, out), as_json)
@@ -118,7 +118,7 @@ def fit(
 
     Example: `spinloom fit cal.nc --out model.nc`
     """
-    from workflows.fit import fit_stage
+    from spinloom.workflows.fit import fit_stage
 
     emit(fit_stage(calibration, kind, out), as_json)
 
@@ -145,9 +145,9 @@ def train_generate(
     Examples: `spinloom train generate --task sine --model model.nc --nodes 40 --seed 0 --out sine.nc`,
     `spinloom train generate --task my_wave.csv --model model.nc --out mine.nc`
     """
-    from reduced_models.model import load_model
-    from workflows.settings import GenerateSettings, override
-    from workflows.train import generate_stage
+    from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.settings import GenerateSettings, override
+    from spinloom.workflows.train import generate_stage
 
     base = GenerateSettings()
     settings = override(
@@ -178,9 +178,9 @@ def train_recognise(
 
     Example: `spinloom train recognise --model model.nc --nodes 40 --seed 0 --out recognise.nc`
     """
-    from reduced_models.model import load_model
-    from workflows.settings import RecogniseSettings, override
-    from workflows.train import recognise_stage
+    from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.settings import RecogniseSettings, override
+    from spinloom.workflows.train import recognise_stage
 
     base = RecogniseSettings()
     topology = override(base.topology, nodes=nodes).model_dump()
@@ -208,9 +208,9 @@ def cosimulate(
     Examples: `spinloom cosimulate sine.nc --engine embedded --periods 20`,
     `spinloom cosimulate sine.nc --engine oommf --periods 10 --out sine.oommf.nc`
     """
-    from device_models.engines import choose_engine
-    from networks.relaxation import WINDOW
-    from workflows.cosimulate import How, load_networks, verdict_generate, verdict_recognise
+    from spinloom.device_models.engines import choose_engine
+    from spinloom.networks.relaxation import WINDOW
+    from spinloom.workflows.cosimulate import How, load_networks, verdict_generate, verdict_recognise
 
     how = How(method or "", WINDOW if window is None else window, node_limit)
     (trained,), model = load_networks([network])
@@ -237,9 +237,9 @@ def replay(
 
     Example: `spinloom replay data/devices/disc60.toml wave.csv --engine embedded --out m.csv`
     """
-    from device_models.card import load_card
-    from device_models.engines import choose_engine
-    from workflows.replay import replay_stage
+    from spinloom.device_models.card import load_card
+    from spinloom.device_models.engines import choose_engine
+    from spinloom.workflows.replay import replay_stage
 
     emit(replay_stage(load_card(device), waveform, choose_engine(engine, oommf), tick, initial, out), as_json)
 
@@ -257,7 +257,7 @@ def run(
     Examples: `spinloom run data/experiments/demo.toml --out runs/demo`,
     `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`
     """
-    from workflows.run import run_experiment
+    from spinloom.workflows.run import run_experiment
 
     summary = run_experiment(experiment, out, engine, oommf)
     if as_json:
@@ -273,7 +273,7 @@ def report(
 
     Example: `spinloom report runs/demo`
     """
-    from workflows.report import report_stage
+    from spinloom.workflows.report import report_stage
 
     emit(report_stage(folder), as_json)
 

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from device_models import files
-from device_models.engines import REFERENCE, SILENT_S, Choice, choose_engine, open_engine
-from device_models.engines.oommf.processes import cores
-from device_models.errors import SpinloomError
-from device_models.provenance import data_folder
-from networks.loop import LoopState, Record, joined, run
-from networks.relaxation import WINDOW, relax
-from networks.store import TrainedNetwork, load_network
-from networks.tasks import CLASSES
-from networks.topology import Weights
-from networks.trials import FreeRun, free_run_error, generate, phase_drift, recognise
-from reduced_models.model import CalibratedModel, load_model
-from workflows.console import progress, say
-from workflows.train import full_trial_seed, outside_shares
+from spinloom.device_models import files
+from spinloom.device_models.engines import REFERENCE, SILENT_S, Choice, choose_engine, open_engine
+from spinloom.device_models.engines.oommf.processes import cores
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder
+from spinloom.networks.loop import LoopState, Record, joined, run
+from spinloom.networks.relaxation import WINDOW, relax
+from spinloom.networks.store import TrainedNetwork, load_network
+from spinloom.networks.tasks import CLASSES
+from spinloom.networks.topology import Weights
+from spinloom.networks.trials import FreeRun, free_run_error, generate, phase_drift, recognise
+from spinloom.reduced_models.model import CalibratedModel, load_model
+from spinloom.workflows.console import progress, say
+from spinloom.workflows.train import full_trial_seed, outside_shares
 
 KIND, FORMAT = "cosimulation", 2
 TOGETHER = 120

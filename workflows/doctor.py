@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from device_models.card import DeviceCard, load_card
-from device_models.engines import TRIAL_TICK, Choice, choose_engine, open_engine
-from device_models.engines.oommf.installation import NoOommfError, find_oommf
-from device_models.errors import SpinloomError
-from device_models.provenance import data_folder, versions
-from workflows.console import say
+from spinloom.device_models.card import DeviceCard, load_card
+from spinloom.device_models.engines import TRIAL_TICK, Choice, choose_engine, open_engine
+from spinloom.device_models.engines.oommf.installation import NoOommfError, find_oommf
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder, versions
+from spinloom.workflows.console import say
 
 TICK, TICKS = 7.5e-12, 100
 OOMMF_READY = (

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from device_models.card import DeviceCard
-from reduced_models.model import CalibratedModel, held_out
+from spinloom.device_models.card import DeviceCard
+from spinloom.reduced_models.model import CalibratedModel, held_out
 
 TARGET, REDUCED, FULL = "#9aa3ad", "#1f6fb4", "#c8442d"
 """Colours of the target, the reduced network and the network in full micromagnetics."""

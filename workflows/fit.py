@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from device_models import files
-from device_models.calibration import load_calibration
-from device_models.node import drive
-from reduced_models.model import fit_model, load_model, save_model
-from workflows.console import progress
+from spinloom.device_models import files
+from spinloom.device_models.calibration import load_calibration
+from spinloom.device_models.node import drive
+from spinloom.reduced_models.model import fit_model, load_model, save_model
+from spinloom.workflows.console import progress
 
 
 def fit_stage(calibration: Path, kind: str, out: Path) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from device_models import files
-from device_models.card import DeviceCard
-from device_models.drives import read_waveform
-from device_models.engines import ENGINES, Choice, open_engine
-from device_models.errors import SpinloomError
-from device_models.provenance import stamp
-from device_models.system import read_field
-from workflows.console import progress, say
+from spinloom.device_models import files
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.drives import read_waveform
+from spinloom.device_models.engines import ENGINES, Choice, open_engine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import stamp
+from spinloom.device_models.system import read_field
+from spinloom.workflows.console import progress, say
 
 
 def replay_stage(
@@ -31,7 +31,7 @@ def replay_stage(
     ----------
     card : DeviceCard
     waveform : path
-        CSV, see :func:`device_models.drives.read_waveform`
+        CSV, see :func:`spinloom.device_models.drives.read_waveform`
     choice : Choice
     tick : float, optional
         duration of a row (s), for files without ``t_s``

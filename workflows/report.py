@@ -10,14 +10,14 @@ from typing import Any
 import jinja2
 import xarray as xr
 
-from device_models import files
-from device_models.calibration import load_calibration
-from device_models.card import DeviceCard
-from device_models.errors import SpinloomError
-from device_models.readout import junction_power
-from reduced_models.model import load_model
-from reduced_models.region import WARN_SHARE
-from workflows import cosimulate, figures
+from spinloom.device_models import files
+from spinloom.device_models.calibration import load_calibration
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.readout import junction_power
+from spinloom.reduced_models.model import load_model
+from spinloom.reduced_models.region import WARN_SHARE
+from spinloom.workflows import cosimulate, figures
 
 
 def report_stage(folder: Path) -> dict[str, Any]:

@@ -9,20 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from device_models import files
-from device_models.card import DeviceCard
-from device_models.engines import Choice, choose_engine
-from device_models.errors import SpinloomError
-from device_models.provenance import stamp, versions
-from networks.tasks import target
-from reduced_models.model import load_model
-from workflows.calibrate import calibrate_stage
-from workflows.console import say
-from workflows.cosimulate import EMBEDDED_AND_OOMMF, load_networks, verdict_generate, verdict_recognise
-from workflows.fit import fit_stage
-from workflows.report import report_stage
-from workflows.settings import Experiment, load_experiment
-from workflows.train import generate_stage, recognise_stage
+from spinloom.device_models import files
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines import Choice, choose_engine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import stamp, versions
+from spinloom.networks.tasks import target
+from spinloom.reduced_models.model import load_model
+from spinloom.workflows.calibrate import calibrate_stage
+from spinloom.workflows.console import say
+from spinloom.workflows.cosimulate import EMBEDDED_AND_OOMMF, load_networks, verdict_generate, verdict_recognise
+from spinloom.workflows.fit import fit_stage
+from spinloom.workflows.report import report_stage
+from spinloom.workflows.settings import Experiment, load_experiment
+from spinloom.workflows.train import generate_stage, recognise_stage
 
 Result = dict[str, Any]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from device_models.calibration import Protocol
-from device_models.card import DeviceCard, explain, load_card, read_toml
-from device_models.errors import SpinloomError
-from device_models.provenance import data_folder
-from networks.topology import Topology
-from networks.training import Training
+from spinloom.device_models.calibration import Protocol
+from spinloom.device_models.card import DeviceCard, explain, load_card, read_toml
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder
+from spinloom.networks.topology import Topology
+from spinloom.networks.training import Training
 
 
 class _Settings(BaseModel):
@@ -25,7 +25,7 @@ class GenerateSettings(_Settings):
     Attributes
     ----------
     tasks : tuple of str
-        names of :data:`networks.tasks.GENERATE`, or CSV files beside the experiment
+        names of :data:`spinloom.networks.tasks.GENERATE`, or CSV files beside the experiment
     seed : int
         of the topology
     period_ticks : int

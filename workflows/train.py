@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from device_models import files
-from networks.store import TrainedNetwork, save_network
-from networks.tasks import CLASSES, target
-from networks.topology import Weights, draw
-from networks.training import train, train_classifier
-from networks.trials import Recognition, generate, recognise
-from reduced_models.model import CalibratedModel
-from workflows.console import progress
-from workflows.settings import GenerateSettings, RecogniseSettings
+from spinloom.device_models import files
+from spinloom.networks.store import TrainedNetwork, save_network
+from spinloom.networks.tasks import CLASSES, target
+from spinloom.networks.topology import Weights, draw
+from spinloom.networks.training import train, train_classifier
+from spinloom.networks.trials import Recognition, generate, recognise
+from spinloom.reduced_models.model import CalibratedModel
+from spinloom.workflows.console import progress
+from spinloom.workflows.settings import GenerateSettings, RecogniseSettings
 
 _SEED_STEP = 1_000_003
 """Keeps the phases of training, testing and full trials apart."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_models.card import DeviceCard
-from device_models.errors import SpinloomError
-from device_models.node import Engine
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Engine
 
 if TYPE_CHECKING:
-    from device_models.engines.oommf.installation import Installation
+    from spinloom.device_models.engines.oommf.installation import Installation
 
 ENGINES = ("embedded", "oommf")
 """Names of the engines that compute."""
@@ -75,7 +75,7 @@ def choose_engine(name: str, oommf: str | None = None) -> Choice:
     if name not in ("oommf", "auto"):
         expected = ", ".join([*ENGINES, REFERENCE, "auto"])
         raise SpinloomError(f"engine: expected one of {expected}, got {name!r}; see 'spinloom doctor'")
-    from device_models.engines.oommf.installation import find_oommf
+    from spinloom.device_models.engines.oommf.installation import find_oommf
 
     try:
         installation = find_oommf(oommf)
@@ -101,9 +101,9 @@ def try_oommf(installation: Installation) -> None:
     SpinloomError
         saying what went wrong
     """
-    from device_models.card import load_card
-    from device_models.engines.oommf.engine import OommfEngine
-    from device_models.provenance import data_folder
+    from spinloom.device_models.card import load_card
+    from spinloom.device_models.engines.oommf.engine import OommfEngine
+    from spinloom.device_models.provenance import data_folder
 
     card = load_card(data_folder() / "devices" / "disc60.toml")
     with OommfEngine(card, TRIAL_TICK, installation=installation) as engine:
@@ -141,12 +141,12 @@ def open_engine(
     engine : Engine
     """
     if choice.name == "oommf":
-        from device_models.engines.oommf.engine import OommfEngine
+        from spinloom.device_models.engines.oommf.engine import OommfEngine
 
         assert choice.installation is not None
         with OommfEngine(card, tick, initial, installation=choice.installation, keep=keep, limit_s=limit_s) as engine:
             yield engine
     else:
-        from device_models.engines.embedded import EmbeddedEngine
+        from spinloom.device_models.engines.embedded import EmbeddedEngine
 
         yield EmbeddedEngine(card, tick, initial)

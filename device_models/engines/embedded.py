@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from device_models.card import DeviceCard
-from device_models.engines.fields import Components, linear_field
-from device_models.engines.llg import advance, llg, longest_step, relax
-from device_models.errors import SpinloomError
-from device_models.node import drive
-from device_models.system import checked_field
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines.fields import Components, linear_field
+from spinloom.device_models.engines.llg import advance, llg, longest_step, relax
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import drive
+from spinloom.device_models.system import checked_field
 
 RELAX_TORQUE = 1e-4
 """Relaxation stops when every cell has \\|m x H\\| below this (A/m), as the OOMMF references do."""
@@ -35,7 +35,7 @@ class EmbeddedEngine:
 
     Examples
     --------
-    >>> from device_models.card import load_card
+    >>> from spinloom.device_models.card import load_card
     >>> engine = EmbeddedEngine(load_card("data/devices/disc60.toml"), tick=7.5e-12)
     >>> state, m = engine.start(2)
     >>> state, m = engine.step(state, np.array([0.5, -0.5]))
@@ -98,7 +98,7 @@ class EmbeddedEngine:
         fields: np.ndarray | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Drive devices by known waveforms; see :class:`device_models.node.Engine`."""
+        """Drive devices by known waveforms; see :class:`spinloom.device_models.node.Engine`."""
         n = u.shape[1]
         state, _ = self.start(n)
         if fields is not None:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from device_models.card import MU0, DeviceCard
-from device_models.engines.demag import demag_tensor
+from spinloom.device_models.card import MU0, DeviceCard
+from spinloom.device_models.engines.demag import demag_tensor
 
 DENSE_LIMIT = 1000
 Components = tuple[jnp.ndarray, jnp.ndarray, jnp.ndarray]

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from device_models.card import MU0, DeviceCard
-from device_models.engines.fields import Components, FieldMap
+from spinloom.device_models.card import MU0, DeviceCard
+from spinloom.device_models.engines.fields import Components, FieldMap
 
 HBAR = 1.054571817e-34
 """Reduced Planck constant (J s), CODATA 2018."""

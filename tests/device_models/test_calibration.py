@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from device_models import files
-from device_models.calibration import (
+from spinloom.device_models import files
+from spinloom.device_models.calibration import (
     CYCLE,
     FORMAT,
     KIND,
@@ -18,11 +18,11 @@ from device_models.calibration import (
     load_calibration,
     save_calibration,
 )
-from device_models.card import DeviceCard
-from device_models.drives import KINDS
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.errors import SpinloomError
-from device_models.node import drive
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.drives import KINDS
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import drive
 
 
 def test_protocol_draws_every_kind():

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from device_models.card import DeviceCard, load_card, parse_card, read_toml
-from device_models.errors import SpinloomError
-from device_models.provenance import data_folder
+from spinloom.device_models.card import DeviceCard, load_card, parse_card, read_toml
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder
 
 CARDS = sorted((data_folder() / "devices").glob("*.toml"))
 VALUES = read_toml(data_folder() / "devices" / "disc60.toml")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from device_models.engines.demag import demag_tensor
+from spinloom.device_models.engines.demag import demag_tensor
 
 CELLS = [(1, 1, 1), (4e-9, 4e-9, 2e-9), (2.5e-9, 2.5e-9, 1.2e-9), (5e-9, 3e-9, 2e-9), (10e-9, 10e-9, 1e-9)]
 

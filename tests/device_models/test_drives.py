@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_models.drives import KINDS, calibration_drive, read_period, read_waveform
-from device_models.errors import SpinloomError
+from spinloom.device_models.drives import KINDS, calibration_drive, read_period, read_waveform
+from spinloom.device_models.errors import SpinloomError
 
 
 @pytest.fixture

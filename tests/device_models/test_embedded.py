@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_models.engines import ENGINES, choose_engine, open_engine
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.errors import SpinloomError
-from device_models.node import Node, drive
+from spinloom.device_models.engines import ENGINES, choose_engine, open_engine
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Node, drive
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +95,7 @@ def test_drive_goes_on_where_it_stopped(coarse_engine):
 
 
 def test_convolution_gives_the_same_motion(coarse_card, coarse_engine, monkeypatch):
-    monkeypatch.setattr("device_models.engines.fields.DENSE_LIMIT", 0)
+    monkeypatch.setattr("spinloom.device_models.engines.fields.DENSE_LIMIT", 0)
     u = np.random.default_rng(9).uniform(-1, 1, (30, 2))
     _, convolved = drive(EmbeddedEngine(coarse_card, 7.5e-12), u)
     _, dense = drive(coarse_engine, u)

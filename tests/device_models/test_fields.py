@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_models.card import MU0
-from device_models.engines.fields import DENSE_LIMIT, dense_field, fft_field, linear_field
+from spinloom.device_models.card import MU0
+from spinloom.device_models.engines.fields import DENSE_LIMIT, dense_field, fft_field, linear_field
 
 SHAPES = {
     "one layer": {"size": (40e-9, 32e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)},
@@ -45,7 +45,7 @@ def test_the_field_is_linear_and_symmetric(disc, alter):
 
 def exchange_and_anisotropy(card, mask, m):
     """The field without demagnetisation: what is left at the limit of a tiny Ms is taken off exactly."""
-    from device_models.engines.demag import demag_tensor
+    from spinloom.device_models.engines.demag import demag_tensor
 
     index = np.argwhere(mask)
     tensor = demag_tensor(mask.shape, card.geometry.cell)

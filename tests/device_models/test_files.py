@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from device_models import files
-from device_models.errors import SpinloomError
+from spinloom.device_models import files
+from spinloom.device_models.errors import SpinloomError
 
 
 @pytest.fixture

@@ -8,12 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from device_models.card import MU0
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.engines.fields import linear_field
-from device_models.engines.llg import ELEMENTARY_CHARGE, HBAR, advance, llg, longest_step, relax, spin_torque_field
-from device_models.errors import SpinloomError
-from device_models.node import drive
+from spinloom.device_models.card import MU0
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.fields import linear_field
+from spinloom.device_models.engines.llg import (
+    ELEMENTARY_CHARGE,
+    HBAR,
+    advance,
+    llg,
+    longest_step,
+    relax,
+    spin_torque_field,
+)
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import drive
 
 CUBE = {"shape": "box", "size": (3e-9,) * 3, "cell": (3e-9,) * 3}
 
@@ -164,6 +172,6 @@ def test_relaxation_reaches_a_state_without_torque(disc, alter):
 
 
 def test_relaxation_that_cannot_end_says_so(disc, alter, monkeypatch):
-    monkeypatch.setattr("device_models.engines.embedded.RELAX_LIMIT", 3)
+    monkeypatch.setattr("spinloom.device_models.engines.embedded.RELAX_LIMIT", 3)
     with pytest.raises(SpinloomError, match=r"start\.m: relaxation of disc60 stopped"):
         EmbeddedEngine(alter(disc, geometry={"size": (24e-9, 24e-9, 2e-9)}, start={"m": (1, 0.2, 0)}), 1e-11)

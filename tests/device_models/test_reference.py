@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from device_models.calibration import Protocol, load_calibration
-from device_models.card import DeviceCard, load_card
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.engines.oommf.engine import OommfEngine
-from device_models.errors import SpinloomError
-from device_models.provenance import data_folder
-from device_models.reference import calibration_path, reference_calibration
+from spinloom.device_models.calibration import Protocol, load_calibration
+from spinloom.device_models.card import DeviceCard, load_card
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.oommf.engine import OommfEngine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.reference import calibration_path, reference_calibration
 
 CARDS = ("disc60", "ellipse80x50", "pma50", "rect100x60")
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from device_models.card import MU0, parse_card
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.node import drive
+from spinloom.device_models.card import MU0, parse_card
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.node import drive
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import discretisedfield as df
 import numpy as np
 import pytest
 
-from device_models.errors import SpinloomError
-from device_models.system import card_field, card_mesh, card_system, read_field
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.system import card_field, card_mesh, card_system, read_field
 
 
 def terms(system):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from networks.loop import run
-from networks.topology import Topology, draw
+from spinloom.networks.loop import run
+from spinloom.networks.topology import Topology, draw
 
 AXIS = (1.0, 0.0, 0.0)
 TOPOLOGY = Topology(nodes=5, spectral_radius=0.9, feedback=1.5, input=0.7, bias=0.4, gain=1.3)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.errors import SpinloomError
-from networks.loop import Record, joined, run
-from networks.relaxation import relax
-from networks.tasks import target
-from networks.topology import Topology, draw
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.networks.loop import Record, joined, run
+from spinloom.networks.relaxation import relax
+from spinloom.networks.tasks import target
+from spinloom.networks.topology import Topology, draw
 
 AXIS = (1.0, 0.0, 0.0)
 TOPOLOGY = Topology(nodes=3, density=1.0, spectral_radius=1.1, feedback=1.84, bias=0.59, gain=0.85)

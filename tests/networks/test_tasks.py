@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from device_models.errors import SpinloomError
-from networks.tasks import CLASSES, GENERATE, INPUT_RMS, inputs, target, waveform
+from spinloom.device_models.errors import SpinloomError
+from spinloom.networks.tasks import CLASSES, GENERATE, INPUT_RMS, inputs, target, waveform
 
 
 @pytest.mark.parametrize("task", GENERATE)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from networks.topology import Topology, Weights, draw
+from spinloom.networks.topology import Topology, Weights, draw
 
 TOPOLOGY = Topology(nodes=30, spectral_radius=0.7, density=0.2, feedback=2.0, input=1.5, bias=0.5, gain=0.8)
 

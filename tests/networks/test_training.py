@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from networks import training
-from networks.loop import run
-from networks.tasks import target
-from networks.topology import Topology, draw
-from networks.training import Training, force, teacher_forced_ridge, train, train_classifier
-from networks.trials import classify, generate
+from spinloom.networks import training
+from spinloom.networks.loop import run
+from spinloom.networks.tasks import target
+from spinloom.networks.topology import Topology, draw
+from spinloom.networks.training import Training, force, teacher_forced_ridge, train, train_classifier
+from spinloom.networks.trials import classify, generate
 
 AXIS = (1.0, 0.0, 0.0)
 TOPOLOGY = Topology(nodes=20, spectral_radius=0.8, feedback=1.5, bias=0.6, gain=0.9)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from networks.topology import Topology, draw
-from networks.trials import phase_drift, recognise
+from spinloom.networks.topology import Topology, draw
+from spinloom.networks.trials import phase_drift, recognise
 
 AXIS = (1.0, 0.0, 0.0)
 TOPOLOGY = Topology(nodes=15, spectral_radius=0.3, input=1.7, bias=0.8, gain=0.8)

@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from reduced_models.basis import exponents, monomials
+from spinloom.reduced_models.basis import exponents, monomials
 
 
 @pytest.mark.parametrize(("n", "degree"), [(1, 1), (2, 3), (4, 5), (4, 6)])

@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from reduced_models.flow_map import FlowMap
-from reduced_models.rollout import RolloutScore, single_ticks
+from spinloom.reduced_models.flow_map import FlowMap
+from spinloom.reduced_models.rollout import RolloutScore, single_ticks
 
 
 @parametrize_with_checks([FlowMap(), FlowMap(degree=2, ridge=1e-6)])

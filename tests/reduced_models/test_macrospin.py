@@ -9,11 +9,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from device_models.calibration import Protocol, calibrate
-from device_models.engines.embedded import EmbeddedEngine
-from reduced_models.macrospin import MacrospinModel
-from reduced_models.model import fit_model
-from reduced_models.rollout import RolloutScore, simulate, single_ticks
+from spinloom.device_models.calibration import Protocol, calibrate
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.reduced_models.macrospin import MacrospinModel
+from spinloom.reduced_models.model import fit_model
+from spinloom.reduced_models.rollout import RolloutScore, simulate, single_ticks
 
 TICK = 7.5e-12
 
@@ -47,8 +47,8 @@ def test_recovers_the_constants_of_a_macrospin(trajectories, macrospin_card):
     model = MacrospinModel(tick=TICK, alpha=0.2, stiffness=4e5, damping_like=3e3).fit(X, y)
     assert model.alpha_ == pytest.approx(0.07, rel=1e-3)
     np.testing.assert_allclose(model.H_, macrospin_card.bias.H, rtol=2e-3)
-    from device_models.engines.demag import demag_tensor
-    from device_models.engines.llg import spin_torque_field
+    from spinloom.device_models.engines.demag import demag_tensor
+    from spinloom.device_models.engines.llg import spin_torque_field
 
     factors = demag_tensor((1, 1, 1), macrospin_card.geometry.cell)[:3, 0, 0, 0]
     assert model.stiffness_[2] == pytest.approx(8e5 * (factors[2] - factors[1]), rel=1e-3)

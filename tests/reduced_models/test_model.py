@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from device_models import files
-from device_models.errors import SpinloomError
-from device_models.node import Node, drive
-from reduced_models.model import FORMAT, HOLD_OUT, KIND, KINDS, fit_model, held_out, load_model, save_model
-from reduced_models.region import OutsideCalibration
+from spinloom.device_models import files
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Node, drive
+from spinloom.reduced_models.model import FORMAT, HOLD_OUT, KIND, KINDS, fit_model, held_out, load_model, save_model
+from spinloom.reduced_models.region import OutsideCalibration
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
@@ -40,8 +40,8 @@ def test_fit(coarse_model, coarse_calibration, coarse_card):
 
 def test_held_out_trajectories_are_not_used(coarse_calibration, monkeypatch):
     """Spoiling them changes the reported error, not the model."""
-    monkeypatch.setattr("reduced_models.model.DEGREES", [3])
-    monkeypatch.setattr("reduced_models.model.RIDGES", [1e-8])
+    monkeypatch.setattr("spinloom.reduced_models.model.DEGREES", [3])
+    monkeypatch.setattr("spinloom.reduced_models.model.RIDGES", [1e-8])
     assert held_out(12).tolist() == [False] * 4 + [True] + [False] * 4 + [True] + [False] * 2
     spoilt = coarse_calibration.copy(deep=True)
     spoilt["m"][held_out(12)] = spoilt["m"][held_out(12)].values[..., ::-1]

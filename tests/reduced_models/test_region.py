@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from device_models.errors import SpinloomWarning
-from reduced_models.region import OutsideCalibration, Region
+from spinloom.device_models.errors import SpinloomWarning
+from spinloom.reduced_models.region import OutsideCalibration, Region
 
 
 @pytest.fixture(scope="module")

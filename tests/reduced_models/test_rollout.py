@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from reduced_models.rollout import RolloutScore, nrmse, search, simulate, single_ticks
+from spinloom.reduced_models.rollout import RolloutScore, nrmse, search, simulate, single_ticks
 
 
 class Decay(RegressorMixin, BaseEstimator):

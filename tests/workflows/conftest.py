@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from workflows.cli import main
+from spinloom.workflows.cli import main
 
 
 class Outcome(NamedTuple):

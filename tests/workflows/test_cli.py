@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from device_models.provenance import data_folder
+from spinloom.device_models.provenance import data_folder
 
 ROOT = Path(__file__).parents[2]
 DISC = data_folder() / "devices" / "disc60.toml"
@@ -42,7 +42,7 @@ def stages(tmp_path_factory):
             if name == "cosimulate" and option in line_arguments:
                 line_arguments[line_arguments.index(option) + 1] = value
         done = subprocess.run(
-            [sys.executable, "-m", "workflows", *line_arguments],
+            [sys.executable, "-m", "spinloom", *line_arguments],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -206,7 +206,7 @@ def test_other_mistakes_end_with_a_message_and_code_2(spinloom, tmp_path, coarse
 def test_ctrl_c_leaves_nothing_half_made(tmp_path):
     out = tmp_path / "calibration.nc"
     process = subprocess.Popen(
-        [sys.executable, "-m", "workflows", "calibrate", DISC, "--engine=embedded", "--duration=1e-6", f"--out={out}"],
+        [sys.executable, "-m", "spinloom", "calibrate", DISC, "--engine=embedded", "--duration=1e-6", f"--out={out}"],
         stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert process.stderr is not None

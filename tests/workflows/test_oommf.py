@@ -15,8 +15,8 @@ import psutil
 import pytest
 import xarray as xr
 
-from device_models import files
-from device_models.provenance import data_folder
+from spinloom.device_models import files
+from spinloom.device_models.provenance import data_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = shlex.join([sys.executable, "-I", "-S", str(ROOT / "tests" / "stand_in_oommf.py")])
@@ -54,7 +54,7 @@ def card(experiment):
 @pytest.fixture(scope="module")
 def network(coarse_model_path, tmp_path_factory):
     """Three junctions that were hardly trained."""
-    from workflows.cli import main
+    from spinloom.workflows.cli import main
 
     out = tmp_path_factory.mktemp("three") / "sine.nc"
     quick = ["--nodes", "3", "--period-ticks", "12", "--force-periods", "2", "--free-periods", "2"]
@@ -185,7 +185,7 @@ def test_a_node_that_fails_is_named_and_what_was_computed_is_kept(
 
 
 def test_recognition_runs_a_few_trials_at_a_time(spinloom, coarse_model_path, tmp_path, monkeypatch):
-    from workflows import cosimulate
+    from spinloom.workflows import cosimulate
 
     monkeypatch.setattr(cosimulate, "TOGETHER", 6)
     net = tmp_path / "r.nc"
@@ -250,7 +250,7 @@ def test_doctor_says_how_to_get_oommf(spinloom):
 
 def start(*arguments):
     """A command of its own, as at a keyboard."""
-    command = [sys.executable, "-m", "workflows", *map(str, arguments)]
+    command = [sys.executable, "-m", "spinloom", *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "200"})
 
 

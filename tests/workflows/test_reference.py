@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from device_models import files
-from device_models.engines.embedded import EmbeddedEngine
-from networks.loop import run
-from networks.store import load_network
-from networks.topology import Weights
-from reduced_models.model import load_model
-from workflows.cosimulate import FORMAT, KIND, judged, reference_networks
+from spinloom.device_models import files
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.networks.loop import run
+from spinloom.networks.store import load_network
+from spinloom.networks.topology import Weights
+from spinloom.reduced_models.model import load_model
+from spinloom.workflows.cosimulate import FORMAT, KIND, judged, reference_networks
 
 TASKS = ("sine", "triangle", "harmonics")
 

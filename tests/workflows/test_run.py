@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from device_models.errors import SpinloomError
-from networks.store import load_network
-from workflows.run import run_experiment
-from workflows.settings import load_experiment
+from spinloom.device_models.errors import SpinloomError
+from spinloom.networks.store import load_network
+from spinloom.workflows.run import run_experiment
+from spinloom.workflows.settings import load_experiment
 
 
 def test_the_summary_holds_what_scripts_rely_on(small_run):
@@ -71,7 +71,7 @@ def test_the_report_is_one_file_that_needs_no_network(small_run, spinloom):
 
 
 def test_names_in_a_report_are_escaped(small_run, tmp_path):
-    from workflows.report import _environment
+    from spinloom.workflows.report import _environment
 
     template = _environment().from_string("{{ name }}")
     assert template.render(name="<script>") == "&lt;script&gt;"

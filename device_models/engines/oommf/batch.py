@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from device_models import files
-from device_models.card import DeviceCard
-from device_models.engines.oommf import mif
-from device_models.engines.oommf.processes import Host
-from device_models.engines.oommf.table import Table
-from device_models.errors import SpinloomError
-from device_models.system import read_field
+from spinloom.device_models import files
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines.oommf import mif
+from spinloom.device_models.engines.oommf.processes import Host
+from spinloom.device_models.engines.oommf.table import Table
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.system import read_field
 
 WAIT_S = 0.02
 LATE_S = 10.0

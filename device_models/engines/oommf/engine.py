@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from device_models.card import DeviceCard
-from device_models.engines import SILENT_S
-from device_models.engines.oommf import batch, mif
-from device_models.engines.oommf.installation import Installation
-from device_models.engines.oommf.live import LiveNodes
-from device_models.engines.oommf.processes import Host, cores
-from device_models.errors import SpinloomError
-from device_models.system import checked_field
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines import SILENT_S
+from spinloom.device_models.engines.oommf import batch, mif
+from spinloom.device_models.engines.oommf.installation import Installation
+from spinloom.device_models.engines.oommf.live import LiveNodes
+from spinloom.device_models.engines.oommf.processes import Host, cores
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.system import checked_field
 
 
 class OommfEngine:
@@ -97,7 +97,7 @@ class OommfEngine:
         fields: np.ndarray | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Drive devices by known waveforms; see :class:`device_models.node.Engine`."""
+        """Drive devices by known waveforms; see :class:`spinloom.device_models.node.Engine`."""
         n = u.shape[1]
         return batch.play(
             self.host,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from device_models.errors import SpinloomError
+from spinloom.device_models.errors import SpinloomError
 
 OLDEST = (2, 0)
 """Oldest version of OOMMF that is used: the tables and scripts of 1.x are not those of 2.x."""

@@ -3,7 +3,7 @@
 A stage of OOMMF is a tick. When a stage begins, the Tcl procedure that gives the drive reports
 the stage, which says that the last one is done, and reads the drive from a named pipe, which
 blocks until it is written. <m> is then the newest row of the table. Nothing of OOMMF is
-changed; see :func:`device_models.engines.oommf.mif.write_live`.
+changed; see :func:`spinloom.device_models.engines.oommf.mif.write_live`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from device_models.engines.oommf import mif
-from device_models.engines.oommf.batch import why_it_ended
-from device_models.engines.oommf.processes import Host
-from device_models.engines.oommf.table import Table
-from device_models.errors import SpinloomError
+from spinloom.device_models.engines.oommf import mif
+from spinloom.device_models.engines.oommf.batch import why_it_ended
+from spinloom.device_models.engines.oommf.processes import Host
+from spinloom.device_models.engines.oommf.table import Table
+from spinloom.device_models.errors import SpinloomError
 
 WARM_UP_S = 0.3
 """Between two ticks of the warm-up: the writer of tables starts while the first stages block."""

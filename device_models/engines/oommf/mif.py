@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_models.card import DeviceCard
-from device_models.system import card_system
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.system import card_system
 
 if TYPE_CHECKING:
     import micromagneticmodel as mm
@@ -92,7 +92,7 @@ def write_live(folder: Path, card: DeviceCard, m: np.ndarray, tick: float) -> st
     """Input of a live node: every stage is a tick, and waits for its drive on a named pipe.
 
     When a stage begins, the procedure that gives the drive reports the stage and reads from
-    the pipe ``drive`` in its folder; see :mod:`device_models.engines.oommf.live`.
+    the pipe ``drive`` in its folder; see :mod:`spinloom.device_models.engines.oommf.live`.
 
     Returns
     -------

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from device_models.engines.oommf.installation import Installation
-from device_models.engines.oommf.mif import NAME
-from device_models.errors import SpinloomError
+from spinloom.device_models.engines.oommf.installation import Installation
+from spinloom.device_models.engines.oommf.mif import NAME
+from spinloom.device_models.errors import SpinloomError
 
 NOT_HANDED_ON = ("OOMMF_HOSTPORT", "OOMMF_OUTDIR", "OOMMF_RESTARTFILEDIR")
 START_S = 60.0

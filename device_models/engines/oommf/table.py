@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_models.errors import SpinloomError
+from spinloom.device_models.errors import SpinloomError
 
 COLUMNS = ("Oxs_TimeDriver::Stage", "Oxs_TimeDriver::mx", "Oxs_TimeDriver::my", "Oxs_TimeDriver::mz")
 

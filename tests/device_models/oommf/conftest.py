@@ -15,9 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
-from device_models.card import DeviceCard
-from device_models.engines.oommf.engine import OommfEngine
-from device_models.engines.oommf.installation import Installation, find_oommf
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines.oommf.engine import OommfEngine
+from spinloom.device_models.engines.oommf.installation import Installation, find_oommf
 
 TICK = 7.5e-12
 STAND_IN = Path(__file__).resolve().parents[2] / "stand_in_oommf.py"
@@ -102,7 +102,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def hurry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in writes its rows at once."""
     if request.node.get_closest_marker("oommf") is None:
-        monkeypatch.setattr("device_models.engines.oommf.live.WARM_UP_S", 0.001)
+        monkeypatch.setattr("spinloom.device_models.engines.oommf.live.WARM_UP_S", 0.001)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import psutil
 import pytest
 
-from device_models.engines.oommf import batch
-from device_models.engines.oommf.installation import find_oommf
-from device_models.errors import SpinloomError
+from spinloom.device_models.engines.oommf import batch
+from spinloom.device_models.engines.oommf.installation import find_oommf
+from spinloom.device_models.errors import SpinloomError
 
 TICK = 7.5e-12
 

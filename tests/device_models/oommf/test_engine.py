@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_models.calibration import Protocol, calibrate, load_calibration, save_calibration
-from device_models.engines import REFERENCE, choose_engine, open_engine
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.engines.oommf.engine import OommfEngine
-from device_models.engines.oommf.installation import find_oommf
-from device_models.errors import SpinloomError
-from device_models.node import Engine, Node, drive
+from spinloom.device_models.calibration import Protocol, calibrate, load_calibration, save_calibration
+from spinloom.device_models.engines import REFERENCE, choose_engine, open_engine
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.oommf.engine import OommfEngine
+from spinloom.device_models.engines.oommf.installation import find_oommf
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Engine, Node, drive
 
 TICK = 7.5e-12
 

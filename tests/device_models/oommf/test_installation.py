@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from device_models.engines.oommf import installation as module
-from device_models.engines.oommf.installation import find_oommf
-from device_models.errors import SpinloomError
+from spinloom.device_models.engines.oommf import installation as module
+from spinloom.device_models.engines.oommf.installation import find_oommf
+from spinloom.device_models.errors import SpinloomError
 
 
 def refusal(named=None):

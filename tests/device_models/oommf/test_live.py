@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from device_models.engines.oommf.live import NodeError
-from device_models.node import drive
+from spinloom.device_models.engines.oommf.live import NodeError
+from spinloom.device_models.node import drive
 
 TICK = 7.5e-12
 

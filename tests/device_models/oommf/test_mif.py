@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from device_models.engines.oommf import mif
+from spinloom.device_models.engines.oommf import mif
 
 TICK = 7.5e-12
 

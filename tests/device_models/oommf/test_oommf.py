@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from device_models.engines.embedded import EmbeddedEngine
-from device_models.engines.oommf.engine import OommfEngine
-from device_models.engines.oommf.live import NodeError
-from device_models.node import drive
-from device_models.provenance import data_folder
-from device_models.system import read_field
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.oommf.engine import OommfEngine
+from spinloom.device_models.engines.oommf.live import NodeError
+from spinloom.device_models.node import drive
+from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.system import read_field
 
 TICK = 7.5e-12
 pytestmark = pytest.mark.oommf

@@ -9,11 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from device_models.engines.oommf import mif
-from device_models.engines.oommf import processes as module
-from device_models.engines.oommf.installation import Installation
-from device_models.engines.oommf.processes import Host
-from device_models.errors import SpinloomError
+from spinloom.device_models.engines.oommf import mif
+from spinloom.device_models.engines.oommf import processes as module
+from spinloom.device_models.engines.oommf.installation import Installation
+from spinloom.device_models.engines.oommf.processes import Host
+from spinloom.device_models.errors import SpinloomError
 
 
 @pytest.fixture

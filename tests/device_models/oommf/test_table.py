@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_models.engines.oommf.table import Table
-from device_models.errors import SpinloomError
+from spinloom.device_models.engines.oommf.table import Table
+from spinloom.device_models.errors import SpinloomError
 
 HEADER = (
     "# ODT 1.0\n# Table Start\n# Title: mmArchive Data Table\n"

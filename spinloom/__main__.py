@@ -1,0 +1,5 @@
+"""``python -m spinloom`` is ``spinloom``."""
+
+from spinloom.workflows.cli import main
+
+main()

@@ -1,5 +1,0 @@
-"""``python -m workflows`` is ``spinloom``."""
-
-from workflows.cli import main
-
-main()
