@@ -46,9 +46,14 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -c '$(SUITABLE)' || { \
 		echo "error: $(VENV) holds $$($(BIN)/python --version 2>&1), but Spinloom needs 3.11 or newer; run 'make distclean'" >&2; \
 		exit 1; }
+	@test -d spinloom/data || { \
+		echo "error: spinloom/data is not a link to data/: this copy lost its symbolic links; clone the repository with git" >&2; \
+		exit 1; }
 	@# A venv whose making was interrupted has no pip yet.
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt -e '.[dev]'
+	@# pip compiles on one core, this on all of them; what cannot be compiled is no module that anything imports.
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 demo: install ## calibrate, fit, train, verify in full micromagnetics, and draw the page

@@ -90,7 +90,7 @@ def calibrate(
     """
     u = protocol.drives()
     began = time.perf_counter()
-    relaxed = engine.equilibrium
+    relaxed = engine.equilibria[0]
     start = relaxed[card.geometry.mask()].mean(axis=0)
     _, m = engine.play(np.full(protocol.n_ticks, protocol.tick), u.T, progress=progress)
     wall = time.perf_counter() - began

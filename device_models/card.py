@@ -21,7 +21,7 @@ Vector = tuple[float, float, float]
 
 def _unit(vector: Vector) -> Vector:
     norm = math.hypot(*vector)
-    if norm == 0:
+    if norm < 1e-300:  # below that, numbers have too few digits left to tell a direction
         raise ValueError("expected a direction, got the zero vector")
     if abs(norm - 1) < 1e-15:
         # Dividing again would change last digits, and a card read back would not equal the one written.
@@ -119,6 +119,10 @@ class Torque(_Section):
     Lambda: float = Field(default=1.0, ge=1e-2, le=1e2, description="asymmetry")
     eps_prime: float = Field(default=0.0, ge=-10, le=10, description="field-like term")
     J_max: float = Field(ge=1e6, le=1e14, description="current density at u = 1, the compliance limit (A/m2)")
+    oersted: Literal["off", "up", "down"] = Field(
+        default="off",
+        description="Oersted field of the current, off or with the charge current of u > 0 along +z (up) or -z (down)",
+    )
 
 
 class Readout(_Section):

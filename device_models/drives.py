@@ -27,7 +27,7 @@ def calibration_drive(kind: str, n_ticks: int, tick: float, rng: np.random.Gener
     kind : {"noise", "holds", "chirp", "tones", "steps"}
         ``noise``: Gaussian, low-passed between 0.5 and 20 GHz; ``holds``: random levels for
         random times up to 0.6 ns; ``chirp``: 0.3 to 10 GHz; ``tones``: three harmonics of
-        0.4 to 3 GHz, as a network drives its nodes; ``steps``: a staircase with long holds
+        0.4 to 3 GHz, as a network drives its nodes, lower for ticks above 28 ps; ``steps``: a staircase with long holds
     n_ticks : int
     tick : float
         duration of a tick (s)
@@ -58,9 +58,11 @@ def calibration_drive(kind: str, n_ticks: int, tick: float, rng: np.random.Gener
         phase = 2 * np.pi * (low * t + (high - low) * t**2 / (2 * max(t[-1], tick)))
         u = offset + amplitude * np.sin(phase + rng.uniform(0, 2 * np.pi))
     elif kind == "tones":
-        base = np.exp(rng.uniform(np.log(0.4e9), np.log(3e9)))
+        harmonics = (1, 2, 3)
+        high = min(3e9, nyquist / 2 / harmonics[-1])
+        base = np.exp(rng.uniform(np.log(min(0.4e9, high)), np.log(high)))
         u = np.zeros(n_ticks)
-        for harmonic in (1, 2, 3):
+        for harmonic in harmonics:
             u += rng.normal() / harmonic * np.sin(2 * np.pi * harmonic * base * t + rng.uniform(0, 2 * np.pi))
         u = offset + amplitude * u / np.abs(u).max()
     elif kind in ("holds", "steps"):
@@ -151,12 +153,12 @@ def read_waveform(path: str | Path, tick: float | None = None) -> tuple[np.ndarr
 
 
 def read_period(path: str | Path) -> np.ndarray:
-    """One period of a user's waveform: a CSV with the header ``f``, evenly spaced.
+    """One period of a user's series: a CSV with the header ``f``, or ``f1,f2,...`` for several outputs.
 
     Returns
     -------
-    f : (n,) ndarray
-        as written in the file
+    f : (n, K) ndarray
+        as written in the file; rows are evenly spaced in time
 
     Raises
     ------
@@ -164,10 +166,18 @@ def read_period(path: str | Path) -> np.ndarray:
         for a missing column, fewer than four values, non-numbers or a constant
     """
     path = Path(path)
-    table = _read_csv(path, "one column 'f'")
-    if "f" not in table:
-        raise SpinloomError(f"{path}: no column 'f'; expected one period under the header f")
-    f = _numbers(path, table, "f")
-    if len(f) < 4 or np.ptp(f) == 0:
-        raise SpinloomError(f"{path}: column f: expected at least 4 values that are not all equal, got {len(f)}")
-    return f
+    table = _read_csv(path, "one column 'f', or f1,f2,... for several outputs")
+    numbered = [f"f{number}" for number in range(1, len(table.columns) + 1) if f"f{number}" in table]
+    columns = ["f"] if "f" in table else numbered
+    if not columns or columns not in (["f"], [f"f{number}" for number in range(1, len(columns) + 1)]):
+        raise SpinloomError(
+            f"{path}: no column 'f'; expected one period under the header f, or of several outputs under f1,f2,... "
+            f"from f1 on, got {', '.join(map(str, table.columns))}"
+        )
+    series = [_numbers(path, table, column) for column in columns]
+    for column, f in zip(columns, series, strict=True):
+        if len(f) < 4 or np.ptp(f) == 0:
+            raise SpinloomError(
+                f"{path}: column {column}: expected at least 4 values that are not all equal, got {len(f)}"
+            )
+    return np.stack(series, axis=1)

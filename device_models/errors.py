@@ -1,4 +1,4 @@
-"""The two things that can be said to a user: this cannot go on, and beware."""
+"""What can be said to a user: this cannot go on, and beware."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ class SpinloomError(ValueError):
     The message names the field or the file, what was expected and what came.
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class NotUsableError(SpinloomError):
+    """An engine that computes outside Spinloom cannot be used.
+
+    Attributes
+    ----------
+    found : bool
+        whether there is one, if not one that can be used
+    """
+
+    def __init__(self, message: str, found: bool) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class SpinloomWarning(UserWarning):

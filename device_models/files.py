@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from spinloom.device_models.errors import SpinloomError
@@ -127,6 +131,27 @@ def load(path: str | Path, kind: str, version: int) -> xr.Dataset:
             "make the file again with this version"
         )
     return dataset
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON that every reader takes: a number that is not finite becomes ``null``.
+
+    Examples
+    --------
+    >>> to_json({"nrmse": float("inf"), "seeds": (0, 1)})
+    '{"nrmse": null, "seeds": [0, 1]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def digest(path: str | Path) -> str:

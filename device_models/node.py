@@ -1,4 +1,4 @@
-"""The one interface of the project: a node takes a held drive for one tick and gives back its magnetisation.
+"""The one interface of the project: a node takes inputs held for one tick, and can be observed.
 
 A batch of free layers in a micromagnetic engine, a row of live OOMMF processes and a
 reduced model are all nodes, so networks, training and tasks are written once.
@@ -6,24 +6,38 @@ reduced model are all nodes, so networks, training and tasks are written once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.errors import SpinloomError
+
 State = Any
+DRIVE = "drive"
+"""Name of channel 0 of every node: J / J_max, within [-1, 1]."""
 
 
 @runtime_checkable
 class Node(Protocol):
-    """A batch of devices, advanced tick by tick under held drives.
+    """A batch of devices, advanced tick by tick under held inputs.
+
+    State goes in and state comes out; a node keeps nothing between calls. A node that JAX can
+    trace is itself a pytree whose arrays are leaves, so that it can be an argument of compiled
+    functions, and its state is a pytree of any form.
 
     Attributes
     ----------
     tick : float
         duration of one tick (s)
+    channels : tuple of str
+        what the columns of ``inputs`` mean; the first is ``drive``
+    devices : int
+        how many different devices the node knows; a batch says of each of its members which
+        of them it is
     traceable : bool
-        whether ``step`` may be traced by JAX (``jit``, ``vmap``, ``lax.scan``); nodes that
+        whether JAX may trace ``step`` (``jit``, ``vmap``, ``grad``, ``lax.scan``); nodes that
         live elsewhere, such as other processes, say no and are advanced by a plain loop
     """
 
@@ -33,55 +47,85 @@ class Node(Protocol):
         ...
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """What the columns of ``inputs`` mean."""
+        ...
+
+    @property
+    def devices(self) -> int:
+        """How many different devices the node knows."""
+        ...
+
+    @property
     def traceable(self) -> bool:
         """Whether JAX may trace ``step``."""
         ...
 
-    def start(self, n: int) -> tuple[State, Any]:
+    def start(self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None) -> State:
         """Put ``n`` devices in equilibrium.
 
         Parameters
         ----------
         n : int
             number of devices
+        seed : int
+            of whatever is random; a node without noise ignores it
+        devices : (n,) int array, optional
+            which device of the node each is; all are the first if not given
+        progress : callable, optional
+            called with the number of devices just made ready, where that takes long
 
         Returns
         -------
         state : object
             whatever the node needs to go on, to be handed back to ``step``
-        m : (n, 3) array
-            average magnetisation ``<m>`` of each device
         """
         ...
 
-    def step(self, state: State, u: Any) -> tuple[State, Any]:
+    def step(self, state: State, inputs: Any) -> State:
         """Advance every device by one tick.
 
         Parameters
         ----------
         state : object
             from ``start`` or the previous ``step``
-        u : (n,) array
-            drives, held for the tick, already clipped to [-1, 1]; J = u J_max
-
-        Returns
-        -------
-        state : object
-        m : (n, 3) array
-            ``<m>`` at the end of the tick
+        inputs : (n, channels) array
+            held for the tick, one column for each of the node's channels; column 0 is the
+            drive, already within [-1, 1], J = u J_max
         """
         ...
 
+    def observe(self, state: State) -> Any:
+        """The signal of each device, (n,): what its junction shows, and a network sees."""
+        ...
 
-class Engine(Node, Protocol):
-    """Full micromagnetics of one card: a node whose devices have a field in space.
+    def moment(self, state: State) -> Any:
+        """``<m>`` of each device, (n, 3)."""
+        ...
+
+
+class Engine(Protocol):
+    """Full micromagnetics: computes the field in space of one device, or of several that differ.
+
+    What an engine can do it tells itself: a stage never asks for its name. All that it started
+    ends when the ``with`` block of :func:`spinloom.device_models.engines.open_engine` does.
 
     Attributes
     ----------
     name, version : str
         what computes
-    equilibrium : (nx, ny, nz, 3) ndarray
-        field that devices start from
+    cards : tuple of DeviceCard
+        the devices that it knows
+    tick : float
+        duration of one tick (s)
+    live : bool
+        whether ``node`` can close a loop tick by tick; if not, ``play`` is all there is
+    batched : bool
+        whether many networks side by side cost less than one after the other
+    equilibria : (devices, nx, ny, nz, 3) ndarray
+        the field that each device starts from, unit vectors, zero where nothing is magnetic
+    node : Node
+        the same devices in closed loop
     """
 
     @property
@@ -95,8 +139,33 @@ class Engine(Node, Protocol):
         ...
 
     @property
-    def equilibrium(self) -> np.ndarray:
-        """Field that devices start from."""
+    def cards(self) -> tuple[DeviceCard, ...]:
+        """The devices that it knows."""
+        ...
+
+    @property
+    def tick(self) -> float:
+        """Duration of one tick (s)."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """Whether a loop can be closed tick by tick."""
+        ...
+
+    @property
+    def batched(self) -> bool:
+        """Whether many networks side by side cost less than one after the other."""
+        ...
+
+    @property
+    def equilibria(self) -> np.ndarray:
+        """Field that each device starts from."""
+        ...
+
+    @property
+    def node(self) -> Node:
+        """The devices as a node."""
         ...
 
     def input(self, u: np.ndarray | None = None) -> str:
@@ -106,19 +175,36 @@ class Engine(Node, Protocol):
         ----------
         u : (n_ticks,) ndarray, optional
             of one device whose drives are known; else the input of a live node
+
+        Returns
+        -------
+        text : str
+            empty if there is no such solver
         """
         ...
 
-    def start(self, n: int, progress: Callable[[int], None] | None = None) -> tuple[State, Any]:
-        """Put ``n`` devices in equilibrium; ``progress`` hears how many were just made ready."""
+    def costs(self, state: State, wall_s: float, ticks: int) -> dict[str, float | None]:
+        """Where the time of a closed loop went, as far as the engine knows (s per tick).
+
+        Parameters
+        ----------
+        state : object
+            at the end of the loop
+        wall_s : float
+            that the loop took
+        ticks : int
+        """
         ...
 
     def play(
         self,
         durations: np.ndarray,
-        u: np.ndarray,
+        inputs: np.ndarray,
         fields: np.ndarray | None = None,
         progress: Callable[[float], None] | None = None,
+        *,
+        devices: np.ndarray | None = None,
+        seed: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drive devices by waveforms that are known beforehand, each device on its own.
 
@@ -126,12 +212,16 @@ class Engine(Node, Protocol):
         ----------
         durations : (n_ticks,) ndarray
             of each hold (s)
-        u : (n_ticks, n) ndarray
-            drive of each device, within [-1, 1]
+        inputs : (n_ticks, n) or (n_ticks, n, channels) ndarray
+            drive of each device, within [-1, 1], or all its channels
         fields : (n, nx, ny, nz, 3) ndarray, optional
-            that the devices start from; the engine's equilibrium if not given
+            that the devices start from; their equilibria if not given
         progress : callable, optional
             called with the number of holds just done
+        devices : (n,) int ndarray, optional
+            which device each is; all are the first if not given
+        seed : int
+            of whatever is random
 
         Returns
         -------
@@ -143,46 +233,84 @@ class Engine(Node, Protocol):
         ...
 
 
-def drive(node: Node, u: np.ndarray, state: State | None = None, progress: Any = None) -> tuple[State, np.ndarray]:
-    """Play given drives into a batch of devices.
+def with_channels(inputs: Any, channels: tuple[str, ...]) -> np.ndarray:
+    """Inputs with an axis of channels, as many as a node takes; those not given are zero.
 
     Parameters
     ----------
-    node : Node
-    u : (n_ticks, n) ndarray
-        drive of each device, held for each tick
-    state : object, optional
-        where to go on from; equilibrium if not given
-    progress : callable, optional
-        called with the number of ticks just done
+    inputs : (n_ticks, n) or (n_ticks, n, k) array
+        k at most the number of channels
+    channels : tuple of str
+        of the node
 
     Returns
     -------
-    state : object
-        at the end of the last tick
-    m : (n_ticks, n, 3) ndarray
-        ``<m>`` at the end of each tick
+    inputs : (n_ticks, n, channels) ndarray
+
+    Raises
+    ------
+    SpinloomError
+        for more channels than the node has
+
+    Examples
+    --------
+    >>> with_channels(np.zeros((5, 2)), ("drive",)).shape
+    (5, 2, 1)
     """
-    u = np.asarray(u, dtype=float)
-    if state is None:
-        state, _ = node.start(u.shape[1])
-    if node.traceable:
-        # JAX takes seconds to import; nodes that live elsewhere do without it.
-        from spinloom.device_models.jit import scan_ticks as advance
-    else:
-        advance = _loop
-    pieces = []
-    for chunk in np.array_split(u, max(1, len(u) // 50)):
-        state, m = advance(node, state, chunk)
-        pieces.append(np.asarray(m))
-        if progress is not None:
-            progress(len(chunk))
-    return state, np.concatenate(pieces)
+    inputs = np.asarray(inputs, dtype=float)
+    inputs = inputs[..., None] if inputs.ndim == 2 else inputs
+    if inputs.ndim != 3 or not 1 <= inputs.shape[2] <= len(channels):
+        raise SpinloomError(
+            f"inputs: expected (ticks, devices) or (ticks, devices, channels) with at most {len(channels)} channels "
+            f"({', '.join(channels)}), got shape {inputs.shape}"
+        )
+    return np.pad(inputs, ((0, 0), (0, 0), (0, len(channels) - inputs.shape[2])))
 
 
-def _loop(node: Node, state: State, u: np.ndarray) -> tuple[State, np.ndarray]:
-    moments = []
-    for row in u:
-        state, m = node.step(state, row)
-        moments.append(np.asarray(m))
-    return state, np.stack(moments)
+def which_devices(n: int, devices: Any, known: int) -> np.ndarray:
+    """Which device each member of a batch is, (n,) int, checked.
+
+    Parameters
+    ----------
+    n : int
+        members of the batch
+    devices : (n,) int array, optional
+        all are the first if not given
+    known : int
+        how many devices the node knows
+
+    Raises
+    ------
+    SpinloomError
+        for a wrong number of them, or a device that the node does not know
+
+    Examples
+    --------
+    >>> which_devices(3, None, 1)
+    array([0, 0, 0])
+    """
+    if devices is None:
+        return np.zeros(n, dtype=int)
+    values = np.asarray(devices)
+    if values.shape != (n,):
+        raise SpinloomError(f"devices: expected one for each of {n} nodes, got shape {values.shape}")
+    if values.size and not (values.min() >= 0 and values.max() < known):
+        raise SpinloomError(
+            f"devices: expected numbers from 0 to {known - 1}, got {values.min()} to {values.max()}; "
+            "give the node as many devices as the network names"
+        )
+    return values.astype(int)
+
+
+def as_cards(cards: DeviceCard | Sequence[DeviceCard]) -> tuple[DeviceCard, ...]:
+    """One card or several, as a tuple.
+
+    Raises
+    ------
+    SpinloomError
+        if there is none
+    """
+    found = (cards,) if isinstance(cards, DeviceCard) else tuple(cards)
+    if not found:
+        raise SpinloomError("cards: expected at least one device")
+    return found

@@ -21,6 +21,7 @@ PACKAGES = (
     "discretisedfield",
     "micromagneticmodel",
     "oommfc",
+    "ubermag",
 )
 
 

@@ -11,10 +11,15 @@ import numpy as np
 
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.oersted import oersted_pattern
 
 if TYPE_CHECKING:
     import discretisedfield as df
     import micromagneticmodel as mm
+
+
+OERSTED = "oersted"
+"""Name of the energy term of the current's own field."""
 
 
 def card_mesh(card: DeviceCard) -> df.Mesh:
@@ -48,6 +53,9 @@ def card_system(card: DeviceCard, m: np.ndarray | None = None, u: float = 0.0) -
     OOMMF spreads the interface torque over one cell's thickness. For a layer of several
     cells J is therefore scaled by cell / thickness, so that the layer as a whole feels J.
 
+    The Oersted field of the current, where the card has one, is a Zeeman term named ``oersted``;
+    without a current there is none.
+
     Parameters
     ----------
     card : DeviceCard
@@ -69,6 +77,7 @@ def card_system(card: DeviceCard, m: np.ndarray | None = None, u: float = 0.0) -
     >>> [type(term).__name__ for term in system.energy]
     ['Exchange', 'Demag', 'Zeeman']
     """
+    import discretisedfield as df
     import micromagneticmodel as mm
 
     material, torque = card.material, card.torque
@@ -77,6 +86,9 @@ def card_system(card: DeviceCard, m: np.ndarray | None = None, u: float = 0.0) -
         energy += mm.Zeeman(H=card.bias.H)
     if material.Ku != 0:
         energy += mm.UniaxialAnisotropy(K=material.Ku, u=material.Ku_axis)
+    if u != 0 and torque.oersted != "off":
+        pattern = df.Field(card_mesh(card), nvdim=3, value=u * oersted_pattern(card))
+        energy += mm.Zeeman(H=pattern, name=OERSTED)
     share = card.geometry.cell[2] / card.thickness
     dynamics = (
         mm.Precession(gamma0=material.gamma0)

@@ -1,7 +1,8 @@
 """One tick of a network, and runs of many ticks, on any kind of node.
 
-Every run may hold several networks: their nodes are one batch of devices. Traceable nodes
-go through a compiled scan, nodes that live elsewhere through a plain loop over the same tick.
+Every run may hold several networks: their nodes are one batch of devices. :func:`run` is a
+pure function of arrays, through which JAX's transformations go; :func:`simulate` takes any
+node, also one that lives elsewhere, tells its progress, and keeps no more than it is asked to.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
+from spinloom.device_models.scan import CHUNK, Tick, joined
+from spinloom.device_models.scan import advance as scan
 from spinloom.networks.topology import Weights
+
+_MOST_NUMBERS = 20_000_000
+"""About how many numbers a chunk may record."""
 
 
 class LoopState(NamedTuple):
@@ -25,161 +32,265 @@ class LoopState(NamedTuple):
     ----------
     nodes : object
         state of the S N devices
-    m : (S N, 3) array
-        their <m>
-    z : (S,) array
+    r : (S, N) array
+        their signals, in units of the spread
+    z : (S, K) array
         what is fed back in the next tick
     """
 
     nodes: Any
-    m: Any
+    r: Any
     z: Any
 
 
 class Record(NamedTuple):
-    """What a run leaves behind, one row for each tick.
+    """What a run leaves behind, one row for each tick; None for what was not asked for.
 
     Attributes
     ----------
-    z : (n_ticks, S) ndarray
-        output, the first read-out channel
-    r : (n_ticks, S, N) ndarray
-        states r = <m> . e_read at the end of the tick
-    u : (n_ticks, S, N) ndarray
-        clipped drives
-    m : (n_ticks, S, N, 3) ndarray
+    z : (n_ticks, S, K) array
+        outputs
+    r : (n_ticks, S, N) array
+        signals at the end of the tick, in units of the spread
+    u : (n_ticks, S, N) array
+        clipped drives, in units of the reach
+    m : (n_ticks, S, N, 3) array
         <m> before the tick, as the region of calibration needs it
     """
 
-    z: np.ndarray
-    r: np.ndarray
-    u: np.ndarray
-    m: np.ndarray
+    z: Any = None
+    r: Any = None
+    u: Any = None
+    m: Any = None
 
 
-class Arrays(NamedTuple):
-    """Weights and read-out axis as JAX takes them."""
+class Forced(NamedTuple):
+    """What is done to S networks, one row for each tick.
 
-    W: Any
-    w_fb: Any
-    W_in: Any
-    b: Any
-    gain: Any
-    w_out: Any
-    axis: Any
-
-
-def arrays(weights: Weights, axis: tuple[float, float, float]) -> Arrays:
-    """Weights as arrays; ``axis`` is e_read."""
-    w = weights
-    return Arrays(*map(jnp.asarray, (w.W, w.w_fb, w.W_in, w.b, w.gain, w.w_out, axis)))
-
-
-def start(node: Node, networks: int, nodes: int) -> LoopState:
-    """All devices in equilibrium, nothing fed back yet."""
-    state, m = node.start(networks * nodes)
-    return LoopState(state, m, jnp.zeros(networks))
-
-
-def advance(node: Node, a: Arrays, state: LoopState, s: Any) -> tuple[Any, Any, Any, Any]:
-    """Drive and advance every node by one tick; the read-out is the caller's.
-
-    Returns
-    -------
-    nodes, m : as in LoopState
-    r : (S, N) array
-    u : (S, N) array
+    Attributes
+    ----------
+    target : (n_ticks, S, K) array
+        what is fed back instead of z where ``hold`` is true
+    hold : (n_ticks,) array of bool
+    s : (n_ticks, S) array
+        input
     """
-    S, N = a.b.shape
-    before = (state.m @ a.axis).reshape(S, N)
-    v = jnp.einsum("sij,sj->si", a.W, before) + a.w_fb * state.z[:, None] + a.W_in * s[:, None] + a.b
-    u = jnp.clip(a.gain[:, None] * v, -1, 1)
-    nodes, m = node.step(state.nodes, u.reshape(S * N))
-    m = jnp.asarray(m)
-    return nodes, m, (m @ a.axis).reshape(S, N), u
+
+    target: Any
+    hold: Any
+    s: Any
 
 
-def readout(w_out: Any, r: Any) -> Any:
-    """Output w [r, 1]: (S, K, N + 1), (S, N) -> (S, K)."""
-    return jnp.einsum("skn,sn->sk", w_out[..., :-1], r) + w_out[..., -1]
-
-
-def _tick(node: Node, a: Arrays, state: LoopState, forced: Any) -> tuple[LoopState, Record]:
-    target, hold, s = forced
-    S, N = a.b.shape
-    nodes, m, r, u = advance(node, a, state, s)
-    z = readout(a.w_out, r)[:, 0]
-    record = Record(z, r, u, state.m.reshape(S, N, 3))
-    return LoopState(nodes, m, jnp.where(hold, target, z)), record
-
-
-@partial(jax.jit, static_argnums=0)
-def _scan(node: Node, a: Arrays, state: LoopState, forced: Any) -> tuple[LoopState, Record]:
-    return jax.lax.scan(lambda c, x: _tick(node, a, c, x), state, forced)
-
-
-def run(
-    node: Node,
-    weights: Weights,
-    axis: tuple[float, float, float],
-    *,
-    target: np.ndarray,
-    hold: np.ndarray,
-    s: np.ndarray | None = None,
-    state: LoopState | None = None,
-    chunk: int = 50,
-    progress: Callable[[int], None] | None = None,
-    pieces: list[Record] | None = None,
-) -> tuple[LoopState, Record]:
-    """Run S networks for many ticks.
+def start(node: Node, weights: Weights, seed: int = 0, progress: Callable[[int], None] | None = None) -> LoopState:
+    """All devices in equilibrium, nothing fed back yet.
 
     Parameters
     ----------
     node : Node
     weights : Weights
-    axis : (3,) tuple of float
-        read-out axis e_read
-    target : (n_ticks, S) ndarray
+        says how many devices there are, and which
+    seed : int
+        of whatever is random in the node
+    progress : callable, optional
+        called with the number of devices just made ready, where that takes long
+    """
+    S, N = weights.networks, weights.nodes
+    nodes = node.start(S * N, seed, weights.which(), progress)
+    return LoopState(nodes, jnp.asarray(node.observe(nodes)).reshape(S, N), jnp.zeros((S, weights.outputs)))
+
+
+def advance(node: Node, weights: Weights, state: LoopState, s: Any) -> tuple[Any, Any, Any]:
+    """Drive and advance every node by one tick; the read-out is the caller's.
+
+    Returns
+    -------
+    nodes : object
+        as in LoopState
+    r, u : (S, N) array
+    """
+    w = weights
+    v = drives(w, state.r, state.z, s)
+    u = jnp.clip(w.gain[:, None] * v, -1, 1)
+    # A network drives the first channel; whatever else a node takes stays at rest.
+    inputs = jnp.pad(u.reshape(-1, 1), ((0, 0), (0, len(node.channels) - 1)))
+    nodes = node.step(state.nodes, inputs)
+    return nodes, jnp.asarray(node.observe(nodes)).reshape(u.shape), u
+
+
+def drives(weights: Weights, r: Any, z: Any, s: Any) -> Any:
+    """What drives the nodes before gain and clip, W r + w_fb z + W_in s + b.
+
+    Parameters
+    ----------
+    weights : Weights
+    r : (..., S, N) array
+    z : (..., S, K) array
+    s : (..., S) array
+
+    Returns
+    -------
+    v : (..., S, N) array
+    """
+    w = weights
+    # Networks that share W are columns of one matrix product.
+    columns = jnp.reshape(r, (*r.shape[:-2], len(w.W), -1, r.shape[-1]))
+    recurrent = jnp.einsum("gij,...gcj->...gci", w.W, columns).reshape(r.shape)
+    return recurrent + jnp.einsum("snk,...sk->...sn", w.w_fb, z) + w.W_in * s[..., None] + w.b
+
+
+def readout(w_out: Any, r: Any) -> Any:
+    """Outputs w [r, 1]: (S, K, N + 1), (..., S, N) -> (..., S, K)."""
+    return jnp.einsum("skn,...sn->...sk", w_out[..., :-1], r) + w_out[..., -1]
+
+
+def _tick(wanted: str, fixed: tuple[Node, Weights], state: LoopState, forced: Forced) -> tuple[LoopState, Record]:
+    node, weights = fixed
+    nodes, r, u = advance(node, weights, state, forced.s)
+    z = readout(weights.w_out, r)
+    record = Record(z)
+    if wanted != "z":
+        record = record._replace(r=r)
+    if wanted == "all":
+        record = record._replace(u=u, m=jnp.asarray(node.moment(state.nodes)).reshape(*u.shape, 3))
+    return LoopState(nodes, r, jnp.where(forced.hold, forced.target, z)), record
+
+
+_FIELDS = {"z": ("z",), "r": ("z", "r"), "all": Record._fields}
+# One function for each, made once: JAX knows a function that it has compiled by its identity.
+_TICKS: dict[str, Tick] = {wanted: partial(_tick, wanted) for wanted in _FIELDS}
+
+
+def _checked(weights: Weights, target: Any, hold: Any, s: Any, record: str) -> Forced:
+    if record not in _TICKS:
+        raise SpinloomError(f"record: expected one of {', '.join(_TICKS)}, got {record!r}")
+    target = target[..., None] if target.ndim == 2 else target
+    s = np.zeros(target.shape[:2]) if s is None else s
+    if target.shape[1:] != (weights.networks, weights.outputs):
+        raise SpinloomError(
+            f"target: expected (ticks, networks, outputs) with {weights.networks} networks of {weights.outputs} "
+            f"outputs, got shape {target.shape}"
+        )
+    return Forced(target, hold, s)
+
+
+def run(
+    node: Node,
+    weights: Weights,
+    *,
+    target: Any,
+    hold: Any,
+    s: Any = None,
+    state: LoopState | None = None,
+    seed: int = 0,
+    record: str = "z",
+) -> tuple[LoopState, Record]:
+    """Run S networks for many ticks, as a pure function: ``jit``, ``grad`` and ``vmap`` go through it.
+
+    Parameters
+    ----------
+    node : Node
+        one that JAX can trace
+    weights : Weights
+    target : (n_ticks, S) or (n_ticks, S, K) array
         what is fed back instead of z where ``hold`` is true
-    hold : (n_ticks,) bool ndarray
+    hold : (n_ticks,) array of bool
         teacher forcing; false closes the loop on the network's own output
-    s : (n_ticks, S) ndarray, optional
+    s : (n_ticks, S) array, optional
         input
     state : LoopState, optional
         where to go on from; equilibrium if not given
-    chunk : int
-        ticks between two reports of progress, and in one compiled scan; nodes that are not
-        traceable report every tick
-    progress : callable, optional
-        called with the number of ticks just done
-    pieces : list of Record, optional
-        gets each chunk as soon as it is done, for a caller who keeps what was computed
-        before a node failed; see :func:`joined`
+    seed : int
+        of whatever is random in the node, where it starts from equilibrium
+    record : {"z", "r", "all"}
+        what to keep of every tick: the outputs; the signals too; the drives and <m> too
 
     Returns
     -------
     state : LoopState
     record : Record
+
+    Raises
+    ------
+    SpinloomError
+        for an unknown record, or a target of another shape than the network's outputs
+
+    Examples
+    --------
+    How the last output of an untrained network depends on its read-out:
+
+    >>> from spinloom.networks.topology import Topology, draw
+    >>> from spinloom.reduced_models.macrospin import MacrospinModel
+    >>> from spinloom.reduced_models.node import ReducedNode
+    >>> m, u = np.eye(3), np.zeros((3, 1))
+    >>> law = MacrospinModel(H=(0, 8e3, 0)).fit(np.hstack([m, u]), m).law()
+    >>> node = ReducedNode.of(law, (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), 7.5e-12)
+    >>> weights = draw(Topology(nodes=3, spectral_radius=0.5, bias=0.5, gain=1.0), [0])
+    >>> def last(w_out):
+    ...     free = {"target": np.zeros((5, 1)), "hold": np.zeros(5, bool)}
+    ...     return run(node, weights.with_readout(w_out), **free)[1].z[-1].sum()
+    >>> jax.grad(last)(weights.w_out).shape
+    (1, 1, 4)
     """
-    s = np.zeros_like(target) if s is None else s
-    state = start(node, weights.networks, weights.nodes) if state is None else state
-    a = arrays(weights, axis)
-    pieces = [] if pieces is None else pieces
-    chunk = chunk if node.traceable else 1
-    for at in range(0, len(target), chunk):
-        forced = tuple(np.asarray(x[at : at + chunk]) for x in (target, hold, s))
-        state, record = (_scan if node.traceable else _one)(node, a, state, forced)
-        pieces.append(Record(*(np.asarray(x) for x in record)))
-        if progress is not None:
-            progress(len(forced[1]))
-    return state, joined(pieces)
+    forced = _checked(weights, target, hold, s, record)
+    state = start(node, weights, seed) if state is None else state
+    return jax.lax.scan(partial(_TICKS[record], (node, weights)), state, forced)
 
 
-def joined(pieces: list[Record]) -> Record:
-    """Records that follow each other as one."""
-    return Record(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
+def simulate(
+    node: Node,
+    weights: Weights,
+    *,
+    target: np.ndarray,
+    hold: np.ndarray,
+    s: np.ndarray | None = None,
+    state: LoopState | None = None,
+    seed: int = 0,
+    record: str = "all",
+    chunk: int = CHUNK,
+    progress: Callable[[int], None] | None = None,
+    watch: Callable[[Record], None] | None = None,
+) -> tuple[LoopState, Record]:
+    """Run S networks of any kind of node, a chunk of ticks at a time; else as :func:`run`.
 
+    Parameters
+    ----------
+    node, weights, target, hold, s, state, seed, record
+        as for :func:`run`
+    chunk : int
+        ticks between two reports of progress, and in one compiled scan; nodes that JAX cannot
+        trace report every tick
+    progress : callable, optional
+        called with the number of ticks just done
+    watch : callable, optional
+        sees everything of each chunk as soon as it is done, whatever is kept in the end: for
+        figures of runs that are too long to be kept, and for a caller who keeps what was
+        computed before a node failed
 
-def _one(node: Node, a: Arrays, state: LoopState, forced: tuple) -> tuple[LoopState, Record]:
-    state, record = _tick(node, a, state, tuple(x[0] for x in forced))
-    return state, Record(*(np.asarray(x)[None] for x in record))
+    Returns
+    -------
+    state : LoopState
+    record : Record
+        of ndarrays
+    """
+    forced = _checked(weights, target, hold, s, record)
+    state = start(node, weights, seed) if state is None else state
+    seen = "all" if watch is not None else record
+    kept: list[Record] = []
+
+    def collect(piece: Record) -> None:
+        if watch is not None:
+            watch(piece)
+        kept.append(Record(**{name: getattr(piece, name) for name in _FIELDS[record]}))
+
+    numbers = weights.networks * (weights.outputs + (0 if seen == "z" else 5 * weights.nodes))
+    state, _ = scan(
+        _TICKS[seen],
+        (node, weights.without_devices()),
+        state,
+        forced,
+        traceable=node.traceable,
+        chunk=max(1, min(chunk, _MOST_NUMBERS // numbers)),
+        progress=progress,
+        collect=collect,
+    )
+    return state, joined(kept)

@@ -14,8 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import Engine, Node
-from spinloom.networks.loop import Record, joined, run
+from spinloom.device_models.node import Engine, Node, which_devices
+from spinloom.device_models.scale import Scale
+from spinloom.device_models.scan import joined
+from spinloom.networks.loop import Record, drives, readout, simulate
 from spinloom.networks.topology import Weights
 
 WINDOW = 42
@@ -25,38 +27,42 @@ TOLERANCE = 1e-6
 def relax(
     engine: Engine,
     weights: Weights,
-    axis: tuple[float, float, float],
     *,
+    scale: Scale,
     guide: Node,
     target: np.ndarray,
     hold: np.ndarray,
     s: np.ndarray | None = None,
     window: int = WINDOW,
     tolerance: float = TOLERANCE,
+    record: str = "all",
     progress: Callable[[int], None] | None = None,
-    pieces: list[Record] | None = None,
+    watch: Callable[[Record], None] | None = None,
 ) -> tuple[list[int], Record]:
-    """Solve S networks by waveform relaxation; the arguments are those of :func:`spinloom.networks.loop.run`.
+    """Solve S networks by waveform relaxation; the arguments are those of :func:`spinloom.networks.loop.simulate`.
 
     Parameters
     ----------
     engine : Engine
-        full micromagnetics; only its ``play`` and ``equilibrium`` are used
+        full micromagnetics; only its ``play`` and ``equilibria`` are used
     weights : Weights
-    axis : (3,) tuple of float
+    scale : Scale
+        units of the network
     guide : Node
-        gives the first iterate, such as the reduced model
-    target : (n_ticks, S) ndarray
+        gives the first iterate, such as the reduced model as a network takes it
+    target : (n_ticks, S) or (n_ticks, S, K) ndarray
     hold : (n_ticks,) bool ndarray
     s : (n_ticks, S) ndarray, optional
     window : int
         ticks that are iterated together
     tolerance : float
-        largest change of any state r between two iterates at which a window is done
+        largest change of any signal r between two iterates at which a window is done
+    record : str
+        accepted for the sake of the signature; everything is recorded
     progress : callable, optional
         called with the number of ticks just done
-    pieces : list of Record, optional
-        gets each window as soon as it is done
+    watch : callable, optional
+        sees each window as soon as it is done
 
     Returns
     -------
@@ -71,44 +77,41 @@ def relax(
     """
     if window < 1:
         raise SpinloomError(f"window: expected at least one tick, got {window}")
-    s = np.zeros_like(target) if s is None else s
-    S, N = weights.networks, weights.nodes
-    _, guess = run(guide, weights, axis, target=target, hold=hold, s=s)
-    start = engine.equilibrium
-    m = np.tile(start[np.linalg.norm(start, axis=-1) > 0].mean(axis=0), (S, N, 1))
-    fed_back, fields = np.zeros((1, S)), None
-    pieces = [] if pieces is None else pieces
-    rounds = []
+    target = target[..., None] if target.ndim == 2 else target
+    s = np.zeros(target.shape[:2]) if s is None else s
+    S, N, K = weights.networks, weights.nodes, weights.outputs
+    _, guess = simulate(guide, weights, target=target, hold=hold, s=s, record="r")
+    devices = which_devices(S * N, weights.which(), len(engine.cards))
+    axes = np.array([card.readout.axis for card in engine.cards])[devices].reshape(S, N, 3)
+
+    def seen(m: np.ndarray) -> np.ndarray:
+        """What the network sees of <m>, (..., S, N, 3) -> (..., S, N)."""
+        return ((m * axes).sum(axis=-1) - scale.mean) / scale.spread
+
+    m = np.stack([field[np.linalg.norm(field, axis=-1) > 0].mean(axis=0) for field in engine.equilibria])
+    m, fed_back, fields = m[devices].reshape(S, N, 3), np.zeros((1, S, K)), None
+    pieces, rounds = [], []
     for at in range(0, len(target), window):
         span = slice(at, at + window)
+        held = hold[span][:, None, None]
         r, change, count = guess.r[span], np.inf, 0
-        before = (m @ np.asarray(axis))[None]
         # With solvers whose steps adapt, the last digits need not settle; causality ends it.
         while change > tolerance and count <= len(r):
-            z = _readout(weights, r)
-            feed = np.concatenate([fed_back, np.where(hold[span][:, None], target[span], z)])
-            u = _drives(weights, np.concatenate([before, r])[:-1], feed[:-1], s[span])
+            z = np.asarray(readout(weights.w_out, r))
+            feed = np.concatenate([fed_back, np.where(held, target[span], z)])
+            v = np.asarray(drives(weights, np.concatenate([seen(m)[None], r])[:-1], feed[:-1], s[span]))
+            u = np.clip(weights.gain[:, None] * v, -1, 1)
             ticks = np.full(len(r), engine.tick)
-            after, played = engine.play(ticks, u.reshape(len(r), S * N), fields)
+            after, played = engine.play(ticks, scale.reach * u.reshape(len(r), S * N), fields, devices=devices)
             moments = played.reshape(len(r), S, N, 3)
-            new = moments @ np.asarray(axis)
+            new = seen(moments)
             change, r, count = float(np.abs(new - r).max()), new, count + 1
-        z = _readout(weights, r)
+        z = np.asarray(readout(weights.w_out, r))
         pieces.append(Record(z, r, u, np.concatenate([m[None], moments])[:-1]))
-        m, fields, fed_back = moments[-1], after, np.where(hold[span][-1:, None], target[span][-1:], z[-1:])
+        m, fields, fed_back = moments[-1], after, np.where(held[-1:], target[span][-1:], z[-1:])
         rounds.append(count)
+        if watch is not None:
+            watch(pieces[-1])
         if progress is not None:
             progress(len(r))
     return rounds, joined(pieces)
-
-
-def _readout(weights: Weights, r: np.ndarray) -> np.ndarray:
-    """First output channel of each network at each tick, (n_ticks, S)."""
-    return np.einsum("sn,tsn->ts", weights.w_out[:, 0, :-1], r) + weights.w_out[:, 0, -1]
-
-
-def _drives(weights: Weights, r: np.ndarray, feed: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """Clipped drives of each tick from the states and the output before it, (n_ticks, S, N)."""
-    w = weights
-    v = np.einsum("sij,tsj->tsi", w.W, r) + w.w_fb * feed[..., None] + w.W_in * s[..., None] + w.b
-    return np.clip(w.gain[:, None] * v, -1, 1)

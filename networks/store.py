@@ -15,7 +15,7 @@ from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.topology import Weights
 
-KIND, FORMAT = "network", 1
+KIND, FORMAT = "network", 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,9 @@ class TrainedNetwork:
     name : str
         the target's name, or ``recognise``
     weights : Weights
-        of a single network (S = 1)
-    axis : (3,) tuple of float
-        read-out axis
+        of a single network (S = 1), in the units of its model's scale
     period_ticks : int
-    f : (period_ticks,) ndarray
+    f : (period_ticks, K) ndarray
         one period of the target; zeros for recognition
     settings : dict
         topology, training, seed, washout or periods, and the figures reached; JSON-able
@@ -41,14 +39,14 @@ class TrainedNetwork:
     task: str
     name: str
     weights: Weights
-    axis: tuple[float, float, float]
     period_ticks: int
     f: np.ndarray
     settings: dict[str, Any] = field(default_factory=dict)
 
     def alike(self, other: TrainedNetwork, tolerance: float) -> bool:
         """Whether another network is the same one, no weight differing by more than ``tolerance``."""
-        if (self.task, self.period_ticks, self.axis) != (other.task, other.period_ticks, other.axis):
+        mine, theirs = ((n.task, n.period_ticks, n.weights.devices) for n in (self, other))
+        if mine != theirs:
             return False
         pairs = [(self.f, other.f), *zip(self.weights.arrays(), other.weights.arrays(), strict=True)]
         return all(a.shape == b.shape and np.abs(a - b).max() <= tolerance for a, b in pairs)
@@ -69,22 +67,25 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
     if path.resolve() == model_path.resolve():
         raise SpinloomError(f"{path}: is the model itself; choose another output for the network")
     w, digest = network.weights, files.digest(model_path)
+    devices = {}
+    if w.devices is not None:
+        devices = {"device": (("to",), w.which(), {"long_name": "which device of the model each node is"})}
     dataset = xr.Dataset(
         {
             "W": (("to", "from"), w.W[0]),
-            "w_fb": (("to",), w.w_fb[0]),
+            "w_fb": (("to", "output"), w.w_fb[0]),
             "W_in": (("to",), w.W_in[0]),
             "b": (("to",), w.b[0]),
-            "w_out": (("channel", "state"), w.w_out[0], {"long_name": "read-out of [r, 1]"}),
-            "f": (("tick",), network.f, {"long_name": "one period of the target", "units": "1"}),
+            "w_out": (("output", "state"), w.w_out[0], {"long_name": "read-out of [r, 1]"}),
+            "f": (("tick", "output"), network.f, {"long_name": "one period of the target", "units": "1"}),
+            **devices,
         },
         attrs={
             "task": network.task,
             "name": network.name,
             "gain": float(w.gain[0]),
-            "axis": list(network.axis),
             "period_ticks": network.period_ticks,
-            "settings": json.dumps(network.settings),
+            "settings": files.to_json(network.settings),
             "model_file": beside.name,
             "model_sha256": digest,
         },
@@ -118,12 +119,12 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
         attrs = dataset.attrs
         W, w_fb, W_in, b, w_out = (dataset[name].values[None] for name in ("W", "w_fb", "W_in", "b", "w_out"))
         weights = Weights(W, w_fb, W_in, b, np.array([float(attrs["gain"])]), w_out)
-        x, y, z = (float(component) for component in attrs["axis"])
+        if "device" in dataset:
+            weights = weights.with_devices(dataset["device"].values[None])
         network = TrainedNetwork(
             task=attrs["task"],
             name=attrs["name"],
             weights=weights,
-            axis=(x, y, z),
             period_ticks=int(attrs["period_ticks"]),
             f=dataset["f"].values,
             settings=json.loads(attrs["settings"]),

@@ -62,30 +62,47 @@ def target(task: str, period_ticks: int) -> np.ndarray:
     Parameters
     ----------
     task : str
-        one of :data:`GENERATE`, or the path of a CSV with one period under the header ``f``,
-        which is resampled to the ticks and scaled to [-1, 1]
+        one of :data:`GENERATE`, or the path of a CSV with one period under the header ``f``, or
+        of several outputs under ``f1``, ``f2`` and so on; each is resampled to the ticks and
+        scaled to [-1, 1]
     period_ticks : int
 
     Returns
     -------
-    f : (period_ticks,) ndarray
+    f : (period_ticks, K) ndarray
 
     Raises
     ------
     SpinloomError
         for an unknown task or a bad file
+
+    Examples
+    --------
+    >>> target("sine", 4).round(12).ravel() + 0.0
+    array([ 1.,  0., -1.,  0.])
     """
     if task in GENERATE:
         # Half a tick of phase keeps samples off the square's jumps.
         shift = 0.5 if task == "square" else 1.0
-        return waveform(task, 2 * np.pi * (np.arange(period_ticks) + shift) / period_ticks)
+        return waveform(task, 2 * np.pi * (np.arange(period_ticks) + shift) / period_ticks)[:, None]
     if not task.lower().endswith(".csv"):
         raise SpinloomError(f"task: expected one of {', '.join(GENERATE)} or a CSV file, got {task!r}")
     f = read_period(Path(task))
     if len(f) != period_ticks:
         f = resample(f, period_ticks)
-    low, high = f.min(), f.max()
+    low, high = f.min(axis=0), f.max(axis=0)
     return 2 * (f - low) / (high - low) - 1
+
+
+def task_name(task: str) -> str:
+    """What files and tables call a task: a CSV goes by its name without the ending.
+
+    Examples
+    --------
+    >>> task_name("sine"), task_name("my/wave.csv")
+    ('sine', 'wave')
+    """
+    return Path(task).stem if task.lower().endswith(".csv") else task
 
 
 def inputs(classes: np.ndarray, phases: np.ndarray, n_ticks: int, period_ticks: int) -> np.ndarray:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from spinloom.device_models.errors import SpinloomError
+from spinloom.networks.seeds import stream
 
 
 class Topology(BaseModel):
     """How the fixed weights of a network are drawn.
 
-    One tick of the network is v = W r + w_fb z + W_in s + b, u = clip(gain v, +-1).
+    One tick of the network is v = W r + w_fb z + W_in s + b, u = clip(gain v, +-1), with r the
+    signal in units of its spread and u the drive in units of the reach, so that a setting means
+    the same for every device (:class:`spinloom.device_models.scale.Scale`).
 
     Attributes
     ----------
@@ -22,7 +33,7 @@ class Topology(BaseModel):
     feedback, input, bias : float
         w_fb, W_in and b are uniform between minus and plus this
     gain : float
-        drive (in units of J_max) for v = 1
+        drive (in units of the reach) for v = 1
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -36,56 +47,90 @@ class Topology(BaseModel):
     gain: float = Field(gt=0, le=100)
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["W", "w_fb", "W_in", "b", "gain", "w_out"],
+    meta_fields=["devices"],
+)
+@dataclass(frozen=True, eq=False)
 class Weights:
     """The weights of S networks of the same size; the first axis of every array is S.
 
+    A frozen pytree: its arrays may be ndarrays, JAX arrays or what JAX traces, so gradients
+    and ``vmap`` go through it; ``dataclasses.replace`` changes some of them.
+
     Attributes
     ----------
-    W : (S, N, N) ndarray
-        recurrent weights
-    w_fb, b : (S, N) ndarray
-        feedback weights and biases
-    W_in : (S, N) ndarray
-        input weights
-    w_out : (S, K, N + 1) ndarray
-        read-out of K channels from [r, 1]; zeros before training
-    gain : (S,) ndarray
-        drive for v = 1, in units of J_max
+    W : (S, N, N) array
+        recurrent weights; (G, N, N) where each S / G networks that follow each other share them,
+        as trials of one network do
+    w_fb : (S, N, K) array
+        feedback weights of K outputs
+    W_in, b : (S, N) array
+        input weights and biases
+    gain : (S,) array
+        drive for v = 1, in units of the reach
+    w_out : (S, K, N + 1) array
+        read-out of K outputs from [r, 1]; zeros before training
+    devices : tuple of S tuples of N int, optional
+        which device of the node each node of a network is; all are the first if not given
     """
 
-    def __init__(
-        self,
-        W: np.ndarray,
-        w_fb: np.ndarray,
-        W_in: np.ndarray,
-        b: np.ndarray,
-        gain: np.ndarray,
-        w_out: np.ndarray | None = None,
-    ) -> None:
-        self.W, self.w_fb, self.W_in, self.b, self.gain = W, w_fb, W_in, b, gain
-        self.w_out = np.zeros((len(W), 1, W.shape[1] + 1)) if w_out is None else w_out
+    W: Any
+    w_fb: Any
+    W_in: Any
+    b: Any
+    gain: Any
+    w_out: Any
+    devices: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def networks(self) -> int:
         """S, how many networks."""
-        return len(self.W)
+        return len(self.b)
 
     @property
     def nodes(self) -> int:
         """N, how many nodes in each."""
         return self.W.shape[1]
 
+    @property
+    def outputs(self) -> int:
+        """K, how many outputs each has."""
+        return self.w_out.shape[1]
+
     def arrays(self) -> tuple[np.ndarray, ...]:
         """All arrays, in the order in which they are given."""
         return (self.W, self.w_fb, self.W_in, self.b, self.gain, self.w_out)
 
-    def with_readout(self, w_out: np.ndarray) -> Weights:
+    def with_readout(self, w_out: Any) -> Weights:
         """The same networks with trained read-outs, (S, K, N + 1)."""
-        return Weights(self.W, self.w_fb, self.W_in, self.b, self.gain, np.asarray(w_out))
+        return replace(self, w_out=w_out)
+
+    def with_devices(self, devices: Any) -> Weights:
+        """The same networks with each node a certain device, (S, N) int.
+
+        Raises
+        ------
+        SpinloomError
+            if there is not one device for each node
+        """
+        if np.shape(devices) != self.b.shape:
+            raise SpinloomError(f"devices: expected (networks, nodes) = {self.b.shape}, got shape {np.shape(devices)}")
+        return replace(self, devices=tuple(tuple(int(device) for device in row) for row in devices))
+
+    def without_devices(self) -> Weights:
+        """The same arrays: once devices have started, their state knows which they are."""
+        return replace(self, devices=None)
+
+    def which(self) -> np.ndarray | None:
+        """Device of each node of all networks one after the other, (S N,) int; None if all are the first."""
+        return None if self.devices is None else np.array(self.devices, dtype=int).ravel()
 
     def repeat(self, times: int) -> Weights:
-        """Each network ``times`` times over, for many trials at once."""
-        return Weights(*(np.repeat(array, times, axis=0) for array in self.arrays()))
+        """Each network ``times`` times over, for many trials at once; its W is shared, not copied."""
+        devices = None if self.devices is None else tuple(row for row in self.devices for _ in range(times))
+        return self._with(self.W, lambda array: np.repeat(array, times, axis=0), devices)
 
     def one(self, network: int) -> Weights:
         """A single network of the batch, S = 1."""
@@ -93,21 +138,40 @@ class Weights:
 
     def take(self, networks: slice) -> Weights:
         """Some networks of the batch."""
-        return Weights(*(array[networks] for array in self.arrays()))
+        devices = None if self.devices is None else self.devices[networks]
+        of_each = np.repeat(np.arange(len(self.W)), self.networks // len(self.W))[networks]
+        groups, sizes = np.unique(of_each, return_counts=True)
+        shared = groups if len(set(sizes)) <= 1 else of_each
+        return self._with(self.W[shared], lambda array: array[networks], devices)
 
     @classmethod
     def stack(cls, batch: list[Weights]) -> Weights:
         """Networks of the same size side by side."""
-        return cls(*(np.concatenate(arrays) for arrays in zip(*(weights.arrays() for weights in batch), strict=True)))
+        devices = None
+        if any(weights.devices is not None for weights in batch):
+            first = tuple((0,) * weights.nodes for weights in batch[:1])
+            devices = tuple(row for weights in batch for row in weights.devices or first * weights.networks)
+        W = np.concatenate([np.repeat(w.W, w.networks // len(w.W), axis=0) for w in batch])
+        w_fb, W_in, b, gain, w_out = (
+            np.concatenate(arrays) for arrays in zip(*(weights.arrays()[1:] for weights in batch), strict=True)
+        )
+        return cls(W, w_fb, W_in, b, gain, w_out, devices)
+
+    def _with(self, W: Any, change: Callable[[Any], Any], devices: tuple[tuple[int, ...], ...] | None) -> Weights:
+        """Other recurrent weights, and every other array changed in the same way."""
+        w_fb, W_in, b, gain, w_out = (change(array) for array in self.arrays()[1:])
+        return Weights(W, w_fb, W_in, b, gain, w_out, devices)
 
 
-def draw(topology: Topology, seeds: list[int]) -> Weights:
+def draw(topology: Topology, seeds: list[int], outputs: int = 1) -> Weights:
     """Draw networks, one for each seed.
 
     Parameters
     ----------
     topology : Topology
     seeds : list of int
+    outputs : int
+        K; what is drawn for the first output does not depend on how many follow
 
     Returns
     -------
@@ -119,16 +183,18 @@ def draw(topology: Topology, seeds: list[int]) -> Weights:
     >>> weights.W.shape, round(float(np.abs(np.linalg.eigvals(weights.W[0])).max()), 6)
     ((2, 40, 40), 0.8)
     """
-    drawn = [_draw_one(topology, np.random.default_rng(seed)) for seed in seeds]
+    drawn = [_draw_one(topology, stream(seed, "topology"), outputs) for seed in seeds]
     W, w_fb, W_in, b = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
-    return Weights(W, w_fb, W_in, b, np.full(len(seeds), topology.gain))
+    w_out = np.zeros((len(seeds), outputs, topology.nodes + 1))
+    return Weights(W, w_fb, W_in, b, np.full(len(seeds), topology.gain), w_out)
 
 
-def _draw_one(topology: Topology, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def _draw_one(topology: Topology, rng: np.random.Generator, outputs: int) -> tuple[np.ndarray, ...]:
     n = topology.nodes
     W = rng.standard_normal((n, n)) * (rng.random((n, n)) < topology.density)
     radius = np.abs(np.linalg.eigvals(W)).max()
     # A sparse small W may have no cycle, hence no eigenvalue to scale by.
     W *= topology.spectral_radius / radius if radius > 1e-12 else 0.0
-    w_fb, W_in, b = (rng.uniform(-1, 1, n) * scale for scale in (topology.feedback, topology.input, topology.bias))
-    return W, w_fb, W_in, b
+    first, W_in, b = (rng.uniform(-1, 1, n) for _ in range(3))
+    w_fb = np.column_stack([first, rng.uniform(-1, 1, (n, outputs - 1))])
+    return W, w_fb * topology.feedback, W_in * topology.input, b * topology.bias

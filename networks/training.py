@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.linear_model import Ridge, RidgeClassifier
 
 from spinloom.device_models.node import Node
-from spinloom.networks.loop import Arrays, LoopState, advance, arrays, readout, run, start
+from spinloom.device_models.scan import advance as scan
+from spinloom.networks.loop import LoopState, advance, readout, simulate, start
+from spinloom.networks.measures import phase_drift
+from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
-from spinloom.networks.trials import generate, phase_drift
+from spinloom.networks.trials import generate, per_network
 
 WASHOUT = 4
-"""Periods with the target fed back before every free run of the trim."""
+"""Periods with the target fed back before every free run of the trim; figures are of other washouts."""
 _LONGEST_LEAD = 1.0
-Axis = tuple[float, float, float]
 Progress = Callable[[int], None] | None
 
 
@@ -38,7 +38,7 @@ class Training(BaseModel):
         rms of the noise on the fed-back target, without which a teacher-forced read-out is
         not stable once the loop is closed
     ridge : float
-        penalty on the read-out, per tick
+        penalty on the read-out, per tick, of signals in units of their spread
     force_periods : int
         of FORCE, in closed loop and without noise
     prior_ticks : float
@@ -58,7 +58,7 @@ class Training(BaseModel):
     method: Literal["force", "ridge"] = "force"
     teacher_periods: int = Field(default=100, ge=2, le=100_000)
     noise: float = Field(default=4e-3, ge=0, le=1)
-    ridge: float = Field(default=2e-6, gt=0, le=1e6)
+    ridge: float = Field(default=6e-6, gt=0, le=1e6)
     force_periods: int = Field(default=200, ge=1, le=1_000_000)
     prior_ticks: float = Field(default=2000, gt=0, le=1e9)
     trim_rounds: int = Field(default=6, ge=1, le=100)
@@ -74,16 +74,15 @@ class Training(BaseModel):
         return self.teacher_periods + self.force_periods + self.trim_rounds * (self.trim_periods + WASHOUT)
 
 
-def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None) -> Weights:
+def train(node: Node, weights: Weights, f: np.ndarray, how: Training, progress: Progress = None) -> Weights:
     """Train S networks to generate a target each.
 
     Parameters
     ----------
     node : Node
+        as a network takes it
     weights : Weights
-    axis : (3,) tuple of float
-        read-out axis
-    f : (period_ticks,) or (period_ticks, S) ndarray
+    f : (period_ticks,), (period_ticks, K) or (period_ticks, S, K) ndarray
         one period of the target, of each network if they differ
     how : Training
     progress : callable, optional
@@ -94,15 +93,15 @@ def train(node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training
     weights : Weights
         with the trained read-out
     """
-    f = np.broadcast_to(np.asarray(f).reshape(len(f), -1), (len(f), weights.networks))
+    f = per_network(f, weights)
     if how.method == "ridge":
         once = how.model_copy(update={"tries": 1})
-        return teacher_forced_ridge(node, weights, axis, f, once, progress).weights
+        return teacher_forced_ridge(node, weights, f, once, progress).weights
     tries, f = weights.repeat(how.tries), np.repeat(f, how.tries, axis=1)
-    taught = teacher_forced_ridge(node, tries, axis, f, how, progress)
+    taught = teacher_forced_ridge(node, tries, f, how, progress)
     precision = taught.covariance * how.prior_ticks
-    tries = force(node, taught.weights, axis, f, how.force_periods, precision, taught.state, progress)
-    tries, error = trim_phase(node, tries, axis, f, taught.lead, how.trim_rounds, how.trim_periods, progress)
+    tries = force(node, taught.weights, f, how.force_periods, precision, taught.state, progress)
+    tries, error = trim_phase(node, tries, f, taught.lead, how.trim_rounds, how.trim_periods, progress)
     best = error.reshape(-1, how.tries).argmin(axis=1)
     return weights.with_readout(tries.w_out[np.arange(weights.networks) * how.tries + best])
 
@@ -118,7 +117,7 @@ class Taught(NamedTuple):
         with the read-out
     covariance : (S, N + 1, N + 1) ndarray
         mean of x x^T + ridge, x = [r, 1]: what is known of the states, noise included
-    lead : (S, N + 1) ndarray
+    lead : (S, K, N + 1) ndarray
         read-out of the target's slope (per tick): adding a share e of it to the read-out
         makes the output run ahead by e ticks
     """
@@ -130,43 +129,42 @@ class Taught(NamedTuple):
 
 
 def teacher_forced_ridge(
-    node: Node, weights: Weights, axis: Axis, f: np.ndarray, how: Training, progress: Progress = None
+    node: Node, weights: Weights, f: np.ndarray, how: Training, progress: Progress = None
 ) -> Taught:
-    """Ridge regression of the target on states recorded while the noisy target feeds back.
+    """Ridge regression of the target on signals recorded while the noisy target feeds back.
 
-    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S). Network k
+    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S, K). Network k
     feels noise number k modulo ``how.tries``.
 
     Returns
     -------
     taught : Taught
     """
-    target = np.tile(f, (how.teacher_periods, 1))
+    target, outputs = np.tile(f, (how.teacher_periods, 1, 1)), weights.outputs
     # The same noises for every network: what it learns must not depend on its neighbours in the batch.
-    noise = how.noise * np.random.default_rng(how.seed).standard_normal((len(target), how.tries))
-    noise = np.tile(noise, -(-target.shape[1] // how.tries))[:, : target.shape[1]]
+    noise = how.noise * stream(how.seed, "noise").standard_normal((len(target), how.tries, outputs))
+    noise = np.tile(noise, (1, -(-target.shape[1] // how.tries), 1))[:, : target.shape[1]]
     hold = np.arange(len(target)) < len(target) - 1
-    state, record = run(node, weights, axis, target=target + noise, hold=hold, progress=progress)
+    state, record = simulate(node, weights, target=target + noise, hold=hold, record="r", progress=progress)
     keep = slice(len(f) * (how.teacher_periods // 10), None)
-    slope = np.tile((np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2, (how.teacher_periods, 1))
+    slope = np.tile((np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2, (how.teacher_periods, 1, 1))
     fits, covariance = [], []
     for network in range(weights.networks):
         r = record.r[keep, network]
-        wanted = np.stack([target[keep, network], slope[keep, network]], axis=1)
+        wanted = np.concatenate([target[keep, network], slope[keep, network]], axis=1)
         fit = Ridge(alpha=how.ridge * len(r)).fit(r, wanted)
         fits.append(np.column_stack([fit.coef_, fit.intercept_]))
         x = np.column_stack([r, np.ones(len(r))])
         covariance.append(x.T @ x / len(x) + how.ridge * np.eye(x.shape[1]))
     both = np.stack(fits)
-    weights = weights.with_readout(both[:, :1])
-    last = readout(jnp.asarray(weights.w_out), jnp.asarray(record.r[-1]))[:, 0]
-    return Taught(state._replace(z=last), weights, np.stack(covariance), both[:, 1])
+    weights = weights.with_readout(both[:, :outputs])
+    last = readout(weights.w_out, record.r[-1])
+    return Taught(state._replace(z=last), weights, np.stack(covariance), both[:, outputs:])
 
 
 def force(
     node: Node,
     weights: Weights,
-    axis: Axis,
     f: np.ndarray,
     periods: int,
     precision: np.ndarray | None = None,
@@ -175,14 +173,14 @@ def force(
 ) -> Weights:
     r"""Recursive least squares while the output feeds back (Sussillo and Abbott, Neuron 63, 544 (2009)).
 
-    In every tick, with :math:`x = [r, 1]` and the error e before the update,
+    In every tick, with :math:`x = [r, 1]` and the error e of each output before the update,
     :math:`k = Px,\ c = 1/(1 + x\cdot k),\ P \leftarrow P - c\,kk^T,\ w \leftarrow w - c\,e\,k`.
 
     Parameters
     ----------
-    node, weights, axis
+    node, weights
         as in :func:`train`; training goes on from the read-out that the weights have
-    f : (period_ticks, S) ndarray
+    f : (period_ticks, S, K) ndarray
     periods : int
     precision : (S, N + 1, N + 1) ndarray, optional
         inverse of P at the start; the unit matrix if not given
@@ -196,46 +194,39 @@ def force(
     weights : Weights
         with the trained read-out
     """
-    a = arrays(weights, axis)
     S, N = weights.networks, weights.nodes
     P = jnp.broadcast_to(jnp.eye(N + 1), (S, N + 1, N + 1)) if precision is None else jnp.linalg.inv(precision)
-    carry = (start(node, S, N) if state is None else state, jnp.asarray(weights.w_out[:, 0]), P)
-    advance_period = _force_scan if node.traceable else _force_loop
-    for _ in range(periods):
-        carry = advance_period(node, a, carry, f)
-        if progress is not None:
-            jax.block_until_ready(carry[1])
-            progress(len(f))
-    return weights.with_readout(np.asarray(carry[1])[:, None, :])
+    state = start(node, weights) if state is None else state
+    carry = (state, jnp.asarray(weights.w_out), P)
+    carry, _ = scan(
+        _force_tick,
+        (node, weights.without_devices()),
+        carry,
+        np.tile(f, (periods, 1, 1)),
+        traceable=node.traceable,
+        chunk=len(f),
+        progress=progress,
+        collect=lambda nothing: None,
+    )
+    return weights.with_readout(np.asarray(carry[1]))
 
 
-def _force_tick(node: Node, a: Arrays, carry: tuple, target: Any) -> tuple[tuple, None]:
+def _force_tick(fixed: tuple[Node, Weights], carry: tuple, target: Any) -> tuple[tuple, None]:
+    node, weights = fixed
     state, w, P = carry
-    nodes, m, r, _ = advance(node, a, state, jnp.zeros(len(w)))
+    nodes, r, _ = advance(node, weights, state, jnp.zeros(len(w)))
     x = jnp.concatenate([r, jnp.ones((len(w), 1))], axis=1)
-    error = jnp.einsum("sn,sn->s", w, x) - target
+    error = jnp.einsum("skn,sn->sk", w, x) - target
     k = jnp.einsum("sij,sj->si", P, x)
     c = 1 / (1 + jnp.einsum("sn,sn->s", x, k))
     P = P - c[:, None, None] * k[:, :, None] * k[:, None, :]
-    w = w - (c * error)[:, None] * k
-    return (LoopState(nodes, m, jnp.einsum("sn,sn->s", w, x)), w, P), None
-
-
-@partial(jax.jit, static_argnums=0)
-def _force_scan(node: Node, a: Arrays, carry: tuple, f: Any) -> tuple:
-    return jax.lax.scan(lambda c, x: _force_tick(node, a, c, x), carry, f)[0]
-
-
-def _force_loop(node: Node, a: Arrays, carry: tuple, f: Any) -> tuple:
-    for target in f:
-        carry, _ = _force_tick(node, a, carry, target)
-    return carry
+    w = w - (c[:, None] * error)[..., None] * k[:, None, :]
+    return (LoopState(nodes, r, jnp.einsum("skn,sn->sk", w, x)), w, P), None
 
 
 def trim_phase(
     node: Node,
     weights: Weights,
-    axis: Axis,
     f: np.ndarray,
     lead: np.ndarray,
     rounds: int,
@@ -250,10 +241,10 @@ def trim_phase(
 
     Parameters
     ----------
-    node, weights, axis
+    node, weights
         as in :func:`train`
-    f : (period_ticks, S) ndarray
-    lead : (S, N + 1) ndarray
+    f : (period_ticks, S, K) ndarray
+    lead : (S, K, N + 1) ndarray
         from :class:`Taught`
     rounds, periods : int
         number of free runs, and periods in each
@@ -267,20 +258,20 @@ def trim_phase(
     error : (S,) ndarray
         that error (NRMSE)
     """
-    w, share = weights.w_out[:, 0], np.zeros(weights.networks)
+    w, share = weights.w_out, np.zeros(weights.networks)
     best_error, best_share = np.full(len(share), np.inf), share.copy()
     before: tuple[np.ndarray, np.ndarray] | None = None
     for _ in range(rounds):
-        trial = weights.with_readout((w + share[:, None] * lead)[:, None])
-        result = generate(node, trial, axis, f, periods, WASHOUT, progress)
+        trial = weights.with_readout(w + share[:, None, None] * lead)
+        result = generate(node, trial, f, periods, WASHOUT, progress)
         settled = periods // 4 * len(f)
-        drift = phase_drift(result.z[settled:], f)
-        better = result.nrmse < best_error
-        best_error, best_share = np.where(better, result.nrmse, best_error), np.where(better, share, best_share)
+        drift, error = phase_drift(result.z[settled:], f), result.nrmse
+        better = error < best_error
+        best_error, best_share = np.where(better, error, best_error), np.where(better, share, best_share)
         step = -np.sign(drift) * 0.02 if before is None else _secant(share, drift, *before)
         before = (share, drift)
         share = np.clip(share + step, -_LONGEST_LEAD, _LONGEST_LEAD)
-    return weights.with_readout((w + best_share[:, None] * lead)[:, None]), best_error
+    return weights.with_readout(w + best_share[:, None, None] * lead), best_error
 
 
 def _secant(x: np.ndarray, y: np.ndarray, x_before: np.ndarray, y_before: np.ndarray) -> np.ndarray:

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
-from spinloom.networks.loop import Record, readout, run
+from spinloom.networks.loop import Record, readout, simulate
+from spinloom.networks.measures import free_run_error, phase_drift, shape_error
 from spinloom.networks.tasks import CLASSES, inputs
 from spinloom.networks.topology import Weights
 
-Axis = tuple[float, float, float]
 Progress = Callable[[int], None] | None
+Watch = Callable[[Record], None] | None
 
 
 @dataclass(frozen=True)
@@ -24,113 +25,106 @@ class FreeRun:
 
     Attributes
     ----------
-    z : (n_ticks, S) ndarray
-        output in free run
-    f : (period_ticks,) ndarray
-        one period of the target
-    nrmse : (S,) ndarray
-        rms(z - f) / std(f) over the whole free run, without phase alignment
-    phase_drift : (S,) ndarray
-        slope of the fundamental's phase against the target's (rad per period; positive leads)
+    z : (n_ticks, S, K) ndarray
+        outputs in free run
+    f : (period_ticks, S, K) ndarray
+        one period of the target of each network
     record : Record
         of the free run
+    state : object
+        at the end
     """
 
     z: np.ndarray
     f: np.ndarray
-    nrmse: np.ndarray
-    phase_drift: np.ndarray
     record: Record
+    state: Any = None
+
+    @property
+    def nrmse(self) -> np.ndarray:
+        """rms(z - f) / std(f) over the whole free run, without phase alignment, (S,)."""
+        return free_run_error(self.z, self.f)
+
+    @property
+    def shape_error(self) -> np.ndarray:
+        """The same with every period aligned in phase, (S,)."""
+        return shape_error(self.z, self.f)
+
+    @property
+    def phase_drift(self) -> np.ndarray:
+        """Slope of the phase against the target's (rad per period; positive leads), (S,)."""
+        return phase_drift(self.z, self.f)
+
+
+def per_network(f: np.ndarray, weights: Weights) -> np.ndarray:
+    """Targets of all networks, (period_ticks, S, K), from one for all of them or one for each.
+
+    Parameters
+    ----------
+    f : (period_ticks,), (period_ticks, K) or (period_ticks, S, K) ndarray
+        two dimensions are one target of K outputs
+    weights : Weights
+        S networks of K outputs
+
+    Raises
+    ------
+    SpinloomError
+        for a target of another shape
+    """
+    given = np.asarray(f, dtype=float)
+    f = given[:, None] if given.ndim == 1 else given
+    f = f[:, None] if f.ndim == 2 else f
+    if f.ndim != 3 or f.shape[1] not in (1, weights.networks) or f.shape[2] != weights.outputs:
+        raise SpinloomError(
+            f"target: expected one period of {weights.outputs} outputs, of all {weights.networks} networks or of each, "
+            f"got shape {given.shape}"
+        )
+    return np.broadcast_to(f, (len(f), weights.networks, weights.outputs))
 
 
 def generate(
     node: Node,
     weights: Weights,
-    axis: Axis,
     f: np.ndarray,
     periods: int,
     washout: int,
     progress: Progress = None,
-    solve: Callable[..., tuple[Any, Record]] = run,
+    *,
+    record: str = "z",
+    watch: Watch = None,
+    solve: Callable[..., tuple[Any, Record]] = simulate,
 ) -> FreeRun:
     """From equilibrium, a washout with the target fed back, then a free run in closed loop.
 
     Parameters
     ----------
     node : Node
+        as a network takes it
     weights : Weights
         S trained networks
-    axis : (3,) tuple of float
-        read-out axis
-    f : (period_ticks,) or (period_ticks, S) ndarray
+    f : (period_ticks,), (period_ticks, K) or (period_ticks, S, K) ndarray
         one period of the target, of each network if they differ
     periods, washout : int
         periods in free run, and before it
     progress : callable, optional
         called with the number of ticks just done
+    record : {"z", "r", "all"}
+        what of the free run is kept
+    watch : callable, optional
+        sees everything of each chunk, washout included
     solve : callable
-        :func:`spinloom.networks.loop.run`, or another with its signature
+        :func:`spinloom.networks.loop.simulate`, or another with its signature
 
     Returns
     -------
     result : FreeRun
     """
-    one = np.broadcast_to(np.asarray(f).reshape(len(f), -1), (len(f), weights.networks))
-    target = np.tile(one, (washout + periods, 1))
+    f = per_network(f, weights)
+    target = np.tile(f, (washout + periods, 1, 1))
     hold = np.arange(len(target)) < washout * len(f) - 1
-    _, record = solve(node, weights, axis, target=target, hold=hold, progress=progress)
-    free = Record(*(x[washout * len(f) :] for x in record))
-    return FreeRun(free.z, one, free_run_error(free.z, one), phase_drift(free.z, one), free)
-
-
-def free_run_error(z: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """NRMSE of free runs, rms(z - f) / std(f), without phase alignment.
-
-    Parameters
-    ----------
-    z : (n_periods period_ticks, S) ndarray
-    f : (period_ticks, S) ndarray
-
-    Returns
-    -------
-    nrmse : (S,) ndarray
-        infinite where z is not finite
-
-    Examples
-    --------
-    >>> f = np.sin(2 * np.pi * np.arange(50) / 50)[:, None]
-    >>> float(free_run_error(1.1 * np.tile(f, (3, 1)), f)[0].round(6))
-    0.1
-    """
-    error = np.sqrt(((z - np.tile(f, (len(z) // len(f), 1))) ** 2).mean(axis=0)) / f.std(axis=0)
-    return np.nan_to_num(error, nan=np.inf)
-
-
-def phase_drift(z: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """Slope of the fundamental's phase against the target's (rad per period).
-
-    Parameters
-    ----------
-    z : (n_periods period_ticks, S) ndarray
-    f : (period_ticks, S) ndarray
-
-    Returns
-    -------
-    drift : (S,) ndarray
-        positive where z runs ahead; zero for a single period
-
-    Examples
-    --------
-    >>> t = np.arange(500) / 50
-    >>> f = np.sin(2 * np.pi * t[:50])[:, None]
-    >>> float(phase_drift(np.sin(2 * np.pi * 1.001 * t)[:, None], f)[0].round(4))
-    0.0063
-    """
-    fundamental = np.fft.rfft(z.reshape(-1, len(f), z.shape[1]), axis=1)[:, 1]
-    if len(fundamental) < 2:
-        return np.zeros(z.shape[1])
-    phase = np.unwrap(np.angle(fundamental / np.fft.rfft(f, axis=0)[1]), axis=0)
-    return np.polyfit(np.arange(len(phase)), phase, 1)[0]
+    state, kept = solve(node, weights, target=target, hold=hold, record=record, progress=progress, watch=watch)
+    free = Record(*(None if x is None else x[washout * len(f) :] for x in kept))
+    return FreeRun(free.z, f, free, state)
 
 
 @dataclass(frozen=True)
@@ -143,13 +137,11 @@ class Recognition:
         node states averaged over the last period
     classes, answers : (S, T) int ndarray
         what was fed in, what was recognised
-    record : Record
     """
 
     features: np.ndarray
     classes: np.ndarray
     answers: np.ndarray
-    record: Record
 
     @property
     def accuracy(self) -> np.ndarray:
@@ -166,13 +158,13 @@ class Recognition:
 def recognise(
     node: Node,
     weights: Weights,
-    axis: Axis,
     *,
     trials: int,
     period_ticks: int,
     periods: int,
-    seed: int,
+    rng: np.random.Generator,
     progress: Progress = None,
+    watch: Watch = None,
     together: int | None = None,
 ) -> Recognition:
     """Feed waveforms of random phase to networks in equilibrium.
@@ -180,18 +172,19 @@ def recognise(
     Parameters
     ----------
     node : Node
+        as a network takes it
     weights : Weights
-        S networks; with read-outs of one channel per class, or untrained
-    axis : (3,) tuple of float
-        read-out axis
+        S networks; with read-outs of one output per class, or untrained
     trials : int
         per network, the classes in turn
     period_ticks, periods : int
-        how long the waveform is fed in; the states of the last period are averaged
-    seed : int
+        how long the waveform is fed in; the signals of the last period are averaged
+    rng : numpy.random.Generator
         of the random phases
     progress : callable, optional
         called with the number of ticks just done
+    watch : callable, optional
+        sees everything of each chunk; its networks are trials
     together : int, optional
         how many trials run at once; all if not given
 
@@ -201,20 +194,27 @@ def recognise(
     """
     S, n_ticks = weights.networks, periods * period_ticks
     classes = np.tile(np.arange(trials) % len(CLASSES), S)
-    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, S * trials)
-    s = inputs(classes, phases, n_ticks, period_ticks)
-    many, parts = weights.repeat(trials), []
-    for at in range(0, S * trials, together or S * trials):
-        these = slice(at, at + (together or S * trials))
-        target, hold = np.zeros_like(s[:, these]), np.ones(n_ticks, bool)
-        _, part = run(node, many.take(these), axis, target=target, hold=hold, s=s[:, these], progress=progress)
-        parts.append(part)
-    record = Record(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
-    features = record.r[-period_ticks:].mean(axis=0)
-    answers = classify(many.w_out, features)
-    return Recognition(features.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials), record)
+    s = inputs(classes, rng.uniform(0, 2 * np.pi, S * trials), n_ticks, period_ticks)
+    many, features = weights.repeat(trials), []
+    together = together or S * trials
+    for at in range(0, S * trials, together):
+        some, fed = many.take(slice(at, at + together)), s[:, at : at + together]
+        options: dict[str, Any] = {"progress": progress, "watch": watch}
+        state, last = None, slice(n_ticks - period_ticks, None)
+        for span, record in ((slice(0, n_ticks - period_ticks), "z"), (last, "r")):
+            if span.start == span.stop:
+                continue
+            target = np.zeros((len(fed[span]), some.networks, some.outputs))
+            hold = np.ones(len(target), bool)
+            state, kept = simulate(
+                node, some, target=target, hold=hold, s=fed[span], state=state, record=record, **options
+            )
+        features.append(kept.r.mean(axis=0))
+    joint = np.concatenate(features)
+    answers = classify(many.w_out, joint)
+    return Recognition(joint.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials))
 
 
 def classify(w_out: np.ndarray, features: np.ndarray) -> np.ndarray:
     """The class that the read-out names: (S, K, N + 1), (S, N) -> (S,) int."""
-    return np.asarray(readout(jnp.asarray(w_out), jnp.asarray(features))).argmax(axis=1)
+    return np.asarray(readout(w_out, features)).argmax(axis=-1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -102,32 +105,61 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         if self.sphere_axis_ >= 0:
-            return np.asarray(self.advance(jnp.asarray(X[:, :SPHERE]), jnp.asarray(X[:, SPHERE])))
-        y = np.asarray(self._polynomial(jnp.asarray(X)))
+            return np.asarray(self.law().advance(jnp.asarray(X[:, :SPHERE]), jnp.asarray(X[:, SPHERE:])))
+        y = np.asarray(self.law().polynomial(jnp.asarray(X)))
         return y[:, 0] if self.one_dimensional_ else y
 
-    def advance(self, m: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
-        """One tick for a batch, traceable by JAX.
-
-        Parameters
-        ----------
-        m : (n, 3) array
-        u : (n,) array
-
-        Returns
-        -------
-        m : (n, 3) array
-        """
-        direction = m / _length(m)
-        out = self._polynomial(jnp.concatenate([direction, u[:, None]], axis=1))
-        direction = direction + out[:, :SPHERE]
-        return direction / _length(direction) * (self.length_ + out[:, SPHERE:])
+    def law(self) -> FlowMapLaw:
+        """The fitted map as what a node advances by."""
+        check_is_fitted(self)
+        powers = self._powers(self.n_features_in_)
+        return FlowMapLaw(
+            self.coef_, self.intercept_, np.asarray(self.length_), tuple(tuple(row) for row in powers.tolist())
+        )
 
     def _powers(self, n_features: int) -> np.ndarray:
         return exponents(n_features, int(self.degree), self.sphere_axis_ if self.sphere_axis_ >= 0 else None)
 
-    def _polynomial(self, x: jnp.ndarray) -> jnp.ndarray:
-        return monomials(x, self._powers(x.shape[1])) @ self.coef_.T + self.intercept_
+
+@partial(jax.tree_util.register_dataclass, data_fields=["coef", "intercept", "length"], meta_fields=["powers"])
+@dataclass(frozen=True)
+class FlowMapLaw:
+    """One tick of ``<m>``; the state is ``<m>`` itself.
+
+    Attributes
+    ----------
+    coef : (4, n_monomials) array
+        of the changes of direction and length
+    intercept : (4,) array
+    length : scalar array
+        mean length of ``<m>``
+    powers : tuple of tuple of int
+        exponents of the monomials
+    """
+
+    coef: Any
+    intercept: Any
+    length: Any
+    powers: tuple[tuple[int, ...], ...]
+
+    def start(self, m: Any) -> Any:
+        """The state of devices at ``<m>``, (n, 3)."""
+        return m
+
+    def advance(self, m: Any, inputs: Any) -> Any:
+        """``<m>`` after one tick: (n, 3), (n, 1) -> (n, 3)."""
+        direction = m / _length(m)
+        out = self.polynomial(jnp.concatenate([direction, inputs], axis=1))
+        direction = direction + out[:, :SPHERE]
+        return direction / _length(direction) * (self.length + out[:, SPHERE:])
+
+    def moment(self, m: Any) -> Any:
+        """``<m>``, (n, 3)."""
+        return m
+
+    def polynomial(self, x: Any) -> Any:
+        """The regression itself: (n, n_features) -> (n, n_targets or 4)."""
+        return monomials(x, np.array(self.powers, dtype=int).reshape(-1, x.shape[1])) @ self.coef.T + self.intercept
 
 
 def _length(m: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -109,48 +110,80 @@ class MacrospinModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
         y = y.reshape(len(y), -1).astype(float)
         m, u = _split(X)
         start = np.array([self.alpha, 0.0, self.stiffness, self.damping_like, self.field_like, *self.H])
-        self._scale = np.array([0.1, *[max(abs(self.stiffness), 1.0)] * 2, *[max(abs(self.damping_like), 1.0)] * 5])
-        best = start / self._scale
+        unit = np.array([0.1, *[max(abs(self.stiffness), 1.0)] * 2, *[max(abs(self.damping_like), 1.0)] * 5])
+        best = start / unit
         if y.shape[1] == 3 and X.shape[1] == 4:
             # Always the same number of rows, spread evenly: all fits then run one compiled program.
             rows = np.arange(_ROWS) * len(X) // _ROWS
-            data = (self._scale, m[rows], u[rows], _unit(y[rows]))
+            law, data = self._law(start), (unit, m[rows], u[rows], _unit(y[rows]))
             lower = np.full(8, -np.inf)
-            lower[0] = 1e-4 / self._scale[0]
+            lower[0] = 1e-4 / unit[0]
             fit = least_squares(
-                lambda theta: np.asarray(_miss(self._constants(), theta, *data)),
+                lambda theta: np.asarray(_miss(theta, law, *data)),
                 best,
-                lambda theta: np.asarray(_slope(self._constants(), theta, *data)),
+                lambda theta: np.asarray(_slope(theta, law, *data)),
                 (lower, np.inf),
                 max_nfev=50,
             )
             best = fit.x
-        self.theta_ = best * self._scale
-        self.alpha_, self.damping_like_, self.field_like_ = self.theta_[[0, 3, 4]]
-        self.stiffness_, self.H_ = np.array([self.theta_[1], 0, self.theta_[2]]), self.theta_[5:]
-        end = np.asarray(self._tick(best, jnp.asarray(m), jnp.asarray(u)))
+        self.theta_ = best * unit
+        end = np.asarray(_turned(self._law(self.theta_), m, u))
         design = np.column_stack([end, np.ones(len(end))])
         self.readout_ = np.linalg.lstsq(design, y, rcond=1e-9)[0]
         return self
+
+    @property
+    def alpha_(self) -> float:
+        """Fitted damping."""
+        return float(self._fitted()[0])
+
+    @property
+    def stiffness_(self) -> np.ndarray:
+        """Fitted stiffness along x, y and z, relative to y (A/m)."""
+        return np.array([self._fitted()[1], 0.0, self._fitted()[2]])
+
+    @property
+    def damping_like_(self) -> float:
+        """Fitted damping-like torque at u = 1 (A/m)."""
+        return float(self._fitted()[3])
+
+    @property
+    def field_like_(self) -> float:
+        """Fitted field-like torque at u = 1 (A/m)."""
+        return float(self._fitted()[4])
+
+    @property
+    def H_(self) -> np.ndarray:  # noqa: N802
+        """Fitted bias field (A/m)."""
+        return self._fitted()[5:]
+
+    def _fitted(self) -> np.ndarray:
+        check_is_fitted(self)
+        return self.theta_
 
     def predict(self, X: Any) -> np.ndarray:
         """Read-out at the end of one tick, (n_samples, n_targets) or (n_samples,)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         m, u = _split(X)
-        y = np.asarray(self.advance(jnp.asarray(m), jnp.asarray(u)))
+        y = np.asarray(_read(self.law(), m, u))
         return y[:, 0] if self.one_dimensional_ else y
 
-    def advance(self, m: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
-        """One tick for a batch, traceable by JAX: (n, 3), (n,) -> (n, n_targets)."""
-        end = self._tick(self.theta_ / self._scale, m, u)
-        return end @ self.readout_[:3] + self.readout_[3]
+    def law(self) -> MacrospinLaw:
+        """The fitted vector as what a node advances by."""
+        check_is_fitted(self)
+        return self._law(self.theta_, self.readout_)
 
-    def _constants(self) -> tuple[float, float, tuple[float, ...]]:
-        return float(self.tick), float(self.gamma0), tuple(float(component) for component in self.polariser)
-
-    def _tick(self, theta: Any, m: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
-        return _one_tick(self._constants(), theta, self._scale, m, u)
+    def _law(self, theta: np.ndarray, readout: np.ndarray | None = None) -> MacrospinLaw:
+        steps = max(1, int(np.ceil(self.tick / _STEP)))
+        return MacrospinLaw(
+            theta=theta,
+            readout=np.eye(4, 3) if readout is None else readout,
+            gamma0=np.asarray(self.gamma0),
+            polariser=np.asarray(self.polariser),
+            dt=np.asarray(self.tick / steps),
+            steps=steps,
+        )
 
     def __sklearn_tags__(self) -> Any:
         """Beside what every regressor says: this one knows magnets, not arbitrary tables."""
@@ -159,37 +192,81 @@ class MacrospinModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return tags
 
 
-@partial(jax.jit, static_argnums=0)
-def _one_tick(constants: tuple, theta: Any, scale: Any, m: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
-    """Unit vectors at the end of a tick; theta is in units of scale."""
-    tick, gamma0, polariser = constants
-    alpha, kx, kz, a, b, *h0 = (value * unit for value, unit in zip(theta, scale, strict=True))
-    p = jnp.asarray(polariser)
-    stiffness, bias = jnp.stack([kx, 0.0 * kx, kz]), jnp.stack(h0)
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["theta", "readout", "gamma0", "polariser", "dt"],
+    meta_fields=["steps"],
+)
+@dataclass(frozen=True)
+class MacrospinLaw:
+    """One tick of a macrospin; the state is what its read-out gives, ``<m>``.
 
-    def rhs(m: jnp.ndarray) -> jnp.ndarray:
-        h = bias - stiffness * m + u[:, None] * (a * jnp.cross(m, p) + b * p)
-        turn = -jnp.cross(m, h)
-        return gamma0 / (1 + alpha**2) * (turn + alpha * jnp.cross(m, turn))
+    Attributes
+    ----------
+    theta : (8,) array
+        damping; stiffness along x and z, damping-like and field-like torque, bias field (A/m)
+    readout : (4, n_targets) array
+    gamma0 : scalar array
+        gyromagnetic ratio (m/(A s))
+    polariser : (3,) array
+    dt : scalar array
+        Runge-Kutta step (s)
+    steps : int
+        in a tick
+    """
 
-    steps = max(1, int(np.ceil(tick / _STEP)))
-    dt = tick / steps
+    theta: Any
+    readout: Any
+    gamma0: Any
+    polariser: Any
+    dt: Any
+    steps: int
 
-    def step(_: int, m: jnp.ndarray) -> jnp.ndarray:
-        k1 = rhs(m)
-        k2 = rhs(m + dt / 2 * k1)
-        k3 = rhs(m + dt / 2 * k2)
-        return _unit(m + dt / 6 * (k1 + 2 * k2 + 2 * k3 + rhs(m + dt * k3)))
+    def start(self, m: Any) -> Any:
+        """The state of devices at ``<m>``, (n, 3)."""
+        return m
 
-    return jax.lax.fori_loop(0, steps, step, _unit(m))
+    def advance(self, m: Any, inputs: Any) -> Any:
+        """``<m>`` after one tick: (n, 3), (n, 1) -> (n, 3)."""
+        return self.read(m, inputs[:, 0])
+
+    def moment(self, m: Any) -> Any:
+        """``<m>``, (n, 3)."""
+        return m
+
+    def read(self, m: Any, u: Any) -> Any:
+        """Read-out at the end of a tick: (n, 3), (n,) -> (n, n_targets)."""
+        return self.turned(m, u) @ self.readout[:3] + self.readout[3]
+
+    def turned(self, m: Any, u: Any) -> Any:
+        """Unit vectors at the end of a tick."""
+        alpha, kx, kz, a, b = (self.theta[k] for k in range(5))
+        stiffness, bias = jnp.stack([kx, 0.0 * kx, kz]), self.theta[5:]
+        p, dt = self.polariser, self.dt
+
+        def rhs(m: Any) -> Any:
+            h = bias - stiffness * m + u[:, None] * (a * jnp.cross(m, p) + b * p)
+            turn = -jnp.cross(m, h)
+            return self.gamma0 / (1 + alpha**2) * (turn + alpha * jnp.cross(m, turn))
+
+        def step(_: int, m: Any) -> Any:
+            k1 = rhs(m)
+            k2 = rhs(m + dt / 2 * k1)
+            k3 = rhs(m + dt / 2 * k2)
+            return _unit(m + dt / 6 * (k1 + 2 * k2 + 2 * k3 + rhs(m + dt * k3)))
+
+        return jax.lax.fori_loop(0, self.steps, step, _unit(m))
 
 
-@partial(jax.jit, static_argnums=0)
-def _miss(constants: tuple, theta: Any, scale: Any, m: jnp.ndarray, u: jnp.ndarray, y: jnp.ndarray) -> jnp.ndarray:
-    return (_one_tick(constants, theta, scale, m, u) - y).ravel()
+@jax.jit
+def _miss(theta: Any, law: MacrospinLaw, unit: Any, m: Any, u: Any, y: Any) -> Any:
+    """What is left when theta, in units of ``unit``, stands in for the law's constants."""
+    return (replace(law, theta=theta * unit).turned(m, u) - y).ravel()
 
 
-_slope = jax.jit(jax.jacfwd(_miss, argnums=1), static_argnums=0)
+_slope = jax.jit(jax.jacfwd(_miss))
+# Without jit the loop over the steps of a tick would be compiled anew in every call.
+_turned, _read = jax.jit(MacrospinLaw.turned), jax.jit(MacrospinLaw.read)
 
 
 def _split(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,25 +1,29 @@
-"""A calibrated model: a fitted estimator with its device, its tick and its region. It is a node."""
+"""A calibrated model: a fitted estimator with its device, its tick, its units and its region. It gives a node."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import xarray as xr
+from pydantic import ValidationError
 
 from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.scale import Scale, Scaled
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.macrospin import MacrospinModel
+from spinloom.reduced_models.node import ReducedNode
 from spinloom.reduced_models.region import Region
 from spinloom.reduced_models.rollout import nrmse, search, simulate
 
-KIND, FORMAT = "reduced model", 1
+KIND, FORMAT = "reduced model", 2
 KINDS = {"flow_map": FlowMap, "macrospin": MacrospinModel}
 DEGREES = [3, 4, 5, 6]
 RIDGES = [1e-10, 1e-8, 1e-6]
@@ -42,6 +46,8 @@ class CalibratedModel:
     region : Region
     holdout_nrmse : float
         the worst over held-out trajectories, free roll-out from the first tick
+    scale : Scale
+        what one unit of a network means for this device
     info : dict
         calibration's engine, protocol and figures, JSON-able
     """
@@ -52,25 +58,25 @@ class CalibratedModel:
     m_start: np.ndarray
     region: Region
     holdout_nrmse: float
+    scale: Scale
     info: dict[str, Any] = field(default_factory=dict)
-
-    traceable = True
-    name = "reduced"
 
     @property
     def kind(self) -> str:
         """``flow_map`` or ``macrospin``."""
         return next(kind for kind, cls in KINDS.items() if isinstance(self.estimator, cls))
 
-    def start(self, n: int) -> tuple[jnp.ndarray, jnp.ndarray]:
-        """Put ``n`` devices in equilibrium; the state is ``<m>`` itself, (n, 3)."""
-        m = jnp.broadcast_to(jnp.asarray(self.m_start), (n, 3))
-        return m, m
+    @cached_property
+    def node(self) -> ReducedNode:
+        """The device as a node, in its own units: drive J / J_max, signal m . e_read."""
+        # It is kept, and so must not be made of what JAX is tracing when it is first asked for.
+        with jax.ensure_compile_time_eval():
+            return ReducedNode.of(self.estimator.law(), self.m_start, self.card.readout.axis, self.tick)
 
-    def step(self, state: jnp.ndarray, u: jnp.ndarray) -> tuple[jnp.ndarray, jnp.ndarray]:
-        """Advance by one tick under held drives."""
-        m = self.estimator.advance(state, u)
-        return m, m
+    @property
+    def scaled(self) -> Scaled:
+        """The device as a network takes it."""
+        return self.scale.of(self.node)
 
     def simulate(self, u: np.ndarray, m0: np.ndarray | None = None) -> np.ndarray:
         """Free roll-out; warns when it leaves the region of calibration.
@@ -103,7 +109,7 @@ def held_out(n_trajectories: int) -> np.ndarray:
     return np.arange(n_trajectories) % HOLD_OUT == HOLD_OUT - 1
 
 
-def fit_model(calibration: xr.Dataset, kind: str = "flow_map") -> CalibratedModel:
+def fit_model(calibration: xr.Dataset, kind: str = "flow_map", reach: float = 1.0) -> CalibratedModel:
     """Fit a reduced model to a calibration set.
 
     Degree and ridge are chosen by cross-validated roll-outs over the trajectories that are
@@ -114,6 +120,8 @@ def fit_model(calibration: xr.Dataset, kind: str = "flow_map") -> CalibratedMode
     calibration : xarray.Dataset
         from :func:`spinloom.device_models.calibration.load_calibration`
     kind : {"flow_map", "macrospin"}
+    reach : float
+        share of J_max that networks stay within: their drive of 1 is ``reach`` J_max
 
     Returns
     -------
@@ -122,10 +130,13 @@ def fit_model(calibration: xr.Dataset, kind: str = "flow_map") -> CalibratedMode
     Raises
     ------
     SpinloomError
-        for an unknown kind or fewer than ten trajectories
+        for an unknown kind, a reach outside (0, 1], fewer than ten trajectories, or a device
+        whose signal does not move
     """
     if kind not in KINDS:
         raise SpinloomError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if not 0 < reach <= 1:
+        raise SpinloomError(f"reach: expected a share of J_max above 0 and at most 1, got {reach:g}")
     card, tick = DeviceCard.from_json(calibration.attrs["card"]), float(calibration.attrs["tick_s"])
     m, u, m_start = calibration["m"].values, calibration["u"].values, calibration["m_start"].values
     if len(m) < 2 * HOLD_OUT:
@@ -146,6 +157,7 @@ def fit_model(calibration: xr.Dataset, kind: str = "flow_map") -> CalibratedMode
         m_start=m_start,
         region=region,
         holdout_nrmse=float(errors.max()),
+        scale=_scale(estimator, card, tick, m_start, m[~out], reach),
         info={
             "engine": calibration.attrs["engine"],
             "engine_version": calibration.attrs.get("engine_version", ""),
@@ -154,6 +166,21 @@ def fit_model(calibration: xr.Dataset, kind: str = "flow_map") -> CalibratedMode
             "outside_share": region.outside(_before(rolled, m_start), u[out].T),
             "search": _scores(found),
         },
+    )
+
+
+def _scale(estimator: Any, card: DeviceCard, tick: float, m_start: np.ndarray, m: np.ndarray, reach: float) -> Scale:
+    """Mean and spread of the signal over the calibration, and how the device rings at rest."""
+    axis = card.readout.axis
+    signal = m @ np.asarray(axis)
+    if not signal.std() > 1e-9:
+        raise SpinloomError(
+            f"readout.axis: the signal m . e_read of {card.name} does not move ({signal.mean():g} throughout); "
+            "choose another axis, or drive the device harder (torque.J_max)"
+        )
+    frequency, quality = ReducedNode.of(estimator.law(), m_start, axis, tick).ringing()
+    return Scale(
+        mean=float(signal.mean()), spread=float(signal.std()), reach=reach, resonance=frequency, quality=quality
     )
 
 
@@ -167,7 +194,7 @@ def _scores(found: Any) -> list[dict[str, Any]]:
 
 _FITTED = {
     "flow_map": ("coef_", "intercept_", "length_", "sphere_axis_", "n_features_in_", "one_dimensional_"),
-    "macrospin": ("theta_", "_scale", "readout_", "n_features_in_", "one_dimensional_"),
+    "macrospin": ("theta_", "readout_", "n_features_in_", "one_dimensional_"),
 }
 
 
@@ -191,7 +218,8 @@ def save_model(model: CalibratedModel, path: str | Path) -> None:
             "tick_s": model.tick,
             "region_threshold": model.region.threshold,
             "holdout_nrmse": model.holdout_nrmse,
-            "info": json.dumps(model.info),
+            "scale": model.scale.model_dump_json(),
+            "info": files.to_json(model.info),
         },
     )
     files.save(dataset, path, KIND, FORMAT)
@@ -223,7 +251,8 @@ def load_model(path: str | Path) -> CalibratedModel:
             m_start=dataset["m_start"].values,
             region=Region(dataset["region_points"].values.astype(float), float(dataset.attrs["region_threshold"])),
             holdout_nrmse=float(dataset.attrs["holdout_nrmse"]),
+            scale=Scale.model_validate_json(dataset.attrs["scale"]),
             info=json.loads(dataset.attrs["info"]),
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError, ValidationError) as error:
         raise SpinloomError(f"{path}: not a whole model file ({error!r}); fit it again") from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.model_selection import GridSearchCV, GroupKFold
+
+from spinloom.device_models.scan import advance
+from spinloom.reduced_models.node import Law
 
 
 def simulate(estimator: Any, u: np.ndarray, m0: np.ndarray) -> np.ndarray:
@@ -17,7 +19,8 @@ def simulate(estimator: Any, u: np.ndarray, m0: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     estimator : FlowMap or MacrospinModel
-        fitted to <m> before and after single ticks
+        fitted to <m> before and after single ticks; any with ``law()``, see
+        :class:`spinloom.reduced_models.node.Law`
     u : (n_ticks,) or (n_ticks, n) array_like
         drives, held for each tick
     m0 : (3,) or (n, 3) array_like
@@ -29,15 +32,15 @@ def simulate(estimator: Any, u: np.ndarray, m0: np.ndarray) -> np.ndarray:
         at the end of each tick
     """
     u = np.asarray(u, dtype=float)
-    flat = u.reshape(len(u), -1)
-    start = jnp.broadcast_to(jnp.asarray(m0, dtype=float), (flat.shape[1], 3))
+    flat = u.reshape(len(u), -1, 1)
+    law, start = estimator.law(), np.broadcast_to(np.asarray(m0, dtype=float), (flat.shape[1], 3))
+    _, m = advance(_tick, law, law.start(jnp.asarray(start)), flat, chunk=len(flat))
+    return m.reshape(*u.shape, 3)
 
-    def tick(m: jnp.ndarray, row: jnp.ndarray) -> tuple[jnp.ndarray, jnp.ndarray]:
-        m = estimator.advance(m, row)
-        return m, m
 
-    _, m = jax.jit(lambda m, u: jax.lax.scan(tick, m, u))(start, jnp.asarray(flat))
-    return np.asarray(m).reshape(*u.shape, 3)
+def _tick(law: Law, x: Any, row: Any) -> tuple[Any, Any]:
+    x = law.advance(x, row)
+    return x, law.moment(x)
 
 
 def nrmse(model: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -52,9 +55,11 @@ def nrmse(model: np.ndarray, truth: np.ndarray) -> np.ndarray:
     error : (n,) ndarray
         infinite where the model is not finite
     """
-    error = np.sqrt(((model - truth) ** 2).sum(axis=-1).mean(axis=0))
-    spread = np.sqrt(((truth - truth.mean(axis=0)) ** 2).sum(axis=-1).mean(axis=0))
-    return np.nan_to_num(error / spread, nan=np.inf)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        error = np.sqrt(((model - truth) ** 2).sum(axis=-1).mean(axis=0))
+        spread = np.sqrt(((truth - truth.mean(axis=0)) ** 2).sum(axis=-1).mean(axis=0))
+        ratio = error / spread
+    return np.where(np.isnan(ratio), np.inf, ratio)
 
 
 def single_ticks(m: np.ndarray, u: np.ndarray, m_start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,11 +1,58 @@
 """From the card of one magnetic tunnel junction to a trained network of them, verified in full micromagnetics.
 
+    >>> import spinloom
+    >>> card = spinloom.load_card("data/devices/disc60.toml")
+    >>> data = spinloom.calibrate(card, engine="embedded", trajectories=12, duration=0.75e-9)
+    >>> model = spinloom.fit(data, kind="macrospin")
+    >>> model.simulate([0.0, 0.5]).shape
+    (2, 3)
+
 All arithmetic is in 64-bit floating point: importing this package sets JAX to float64 for
 the whole process.
 """
 
+import importlib
 import os
 import sys
+from typing import Any
+
+_PUBLIC = {
+    "DeviceCard": "device_models.card",
+    "load_card": "device_models.card",
+    "load_calibration": "device_models.calibration",
+    "save_calibration": "device_models.calibration",
+    "SpinloomError": "device_models.errors",
+    "SpinloomWarning": "device_models.errors",
+    "CalibratedModel": "reduced_models.model",
+    "load_model": "reduced_models.model",
+    "save_model": "reduced_models.model",
+    "TrainedNetwork": "networks.store",
+    "load_network": "networks.store",
+    "save_network": "networks.store",
+    "card_of": "device_models.ubermag",
+    "Verdict": "workflows.api",
+    "calibrate": "workflows.api",
+    "fit": "workflows.api",
+    "train": "workflows.api",
+    "cosimulate": "workflows.api",
+    "replay": "workflows.api",
+    "run": "workflows.api",
+}
+"""Where each public name lives; it is imported when it is first asked for, because JAX takes seconds."""
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'spinloom' has no attribute {name!r}; it has {', '.join(_PUBLIC)}")
+    value = getattr(importlib.import_module(f"spinloom.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])
 
 
 def _float64() -> None:

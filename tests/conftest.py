@@ -1,14 +1,17 @@
-"""What several test files share: cards, OOMMF's answers, and one small calibration made once a session."""
+"""What several test files share: cards, OOMMF's answers, one small calibration, and a node whose answer is known."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +21,7 @@ from spinloom.device_models.card import DeviceCard, load_card, parse_card, read_
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.oommf.installation import Installation, find_oommf
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import which_devices
 from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.system import read_field
 from spinloom.reduced_models.model import fit_model, save_model
@@ -169,3 +173,107 @@ def coarse_model_path(coarse_model: Any, tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("model") / "coarse.nc"
     save_model(coarse_model, path)
     return path
+
+
+class Passed(NamedTuple):
+    """State of a batch of low-pass filters."""
+
+    x: Any
+    which: Any
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["shares"], meta_fields=["tick", "channels"])
+@dataclass(frozen=True)
+class LowPass:
+    """A node whose answer is known: its signal, m_x, relaxes to the sum of the channels by a fixed share in every tick.
+
+    ``shares`` has one number for each device.
+    """
+
+    shares: Any
+    tick: float = 1e-11
+    channels: tuple[str, ...] = ("drive",)
+
+    traceable = True
+
+    @property
+    def devices(self) -> int:
+        return len(self.shares)
+
+    def start(
+        self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
+    ) -> Passed:
+        return Passed(jnp.zeros(n), jnp.asarray(which_devices(n, devices, self.devices)))
+
+    def step(self, state: Passed, inputs: Any) -> Passed:
+        share = jnp.asarray(self.shares)[state.which]
+        return state._replace(x=state.x + share * (jnp.asarray(inputs).sum(axis=1) - state.x))
+
+    def observe(self, state: Passed) -> Any:
+        return state.x
+
+    def moment(self, state: Passed) -> Any:
+        return jnp.stack([state.x, jnp.sqrt(1 - 0.9 * state.x**2), 0 * state.x], axis=1)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The same node as if it lived elsewhere: JAX can neither trace it nor look into it. It keeps what it was given."""
+
+    node: LowPass
+    inputs: list[np.ndarray] = field(default_factory=list)
+
+    traceable = False
+
+    @property
+    def tick(self) -> float:
+        return self.node.tick
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return self.node.channels
+
+    @property
+    def devices(self) -> int:
+        return self.node.devices
+
+    def start(
+        self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
+    ) -> Passed:
+        return self.node.start(n, seed, devices)
+
+    def step(self, state: Passed, inputs: Any) -> Passed:
+        self.inputs.append(np.array(inputs))
+        return Passed(*(np.array(part) for part in self.node.step(state, self.inputs[-1])))
+
+    def observe(self, state: Passed) -> Any:
+        return np.array(self.node.observe(state))
+
+    def moment(self, state: Passed) -> Any:
+        return np.array(self.node.moment(state))
+
+
+def low_pass_of(*shares: float, channels: tuple[str, ...] = ("drive",)) -> LowPass:
+    return LowPass(jnp.array(shares), channels=channels)
+
+
+@pytest.fixture
+def make_low_pass() -> Callable[..., LowPass]:
+    """Low-pass filters of given shares, one for each device."""
+    return low_pass_of
+
+
+@pytest.fixture
+def low_pass() -> LowPass:
+    return low_pass_of(0.4)
+
+
+@pytest.fixture
+def plain_low_pass() -> Plain:
+    return Plain(low_pass_of(0.4))
+
+
+@pytest.fixture
+def as_plain() -> Callable[[LowPass], Plain]:
+    """A node that JAX cannot trace, from one that it can."""
+    return Plain

@@ -1,7 +1,8 @@
 """A stand-in for OOMMF: what Spinloom sees of it from outside, and a magnetisation that turns in the plane.
 
 Run it as OOMMF is run: ``python stand_in_oommf.py boxsi +fg node.mif ...``. The angle of the whole field
-follows the drive as a first-order low pass, so that a run and a live node agree to the last digits.
+follows the drive as a first-order low pass, faster with more damping, so that a run and a live node agree to
+the last digits.
 
 Environment variables
 ---------------------
@@ -28,6 +29,7 @@ import time
 from pathlib import Path
 
 RELAXATION_S = 20e-12
+"""Of a damping of 0.1."""
 FOREVER_S = 1000
 COLUMNS = (
     "{Oxs_SpinXferEvolve:evolver:Total energy} {Oxs_SpinXferEvolve:evolver:Energy calc count} "
@@ -114,14 +116,15 @@ class Field:
 class Table:
     """The data table; rows that a fault holds back are written together later.
 
-    Faults: ``slow-table`` has no row before its stage; ``bad-row`` and ``wrong-stage`` write
-    nonsense; ``no-rows`` loses all rows from its stage on; ``late`` has them, and the last
-    field, written by the helper once the solver has ended.
+    Faults: ``slow-table`` has no row before the node was told to wait that many times;
+    ``bad-row`` and ``wrong-stage`` write nonsense; ``no-rows`` loses all rows from its stage on;
+    ``late`` has them, and the last field, written by the helper once the solver has ended.
     """
 
     def __init__(self, path, fault):
         self.path, self.fault = path, fault
         self.waiting = []
+        self.waits = 0
         path.write_text(HEADER)
 
     def add(self, stage, m, t):
@@ -131,11 +134,20 @@ class Table:
         if self.fault.at("wrong-stage", stage):
             stage += 7
         self.waiting.append(f"   -4.9e-20   25   1.1e-19   4   {stage}   {x!r}   {y!r}   {z!r}   {t!r}\n")
-        held = self.fault.kind == "slow-table" and stage < self.fault.stage
-        if not held and not self.fault.since("late", stage) and not self.fault.since("no-rows", stage):
-            with self.path.open("a") as file:
-                file.write("".join(self.waiting))
-            self.waiting.clear()
+        if not self.fault.since("late", stage) and not self.fault.since("no-rows", stage):
+            self.write()
+
+    def write(self):
+        if self.fault.kind == "slow-table" and self.waits < self.fault.stage:
+            return
+        with self.path.open("a") as file:
+            file.write("".join(self.waiting))
+        self.waiting.clear()
+
+    def wait(self):
+        self.waits += 1
+        if self.fault.kind == "slow-table":
+            self.write()
 
 
 def fail(fault, stage):
@@ -177,19 +189,16 @@ def drive_all(folder, mif, field, fault):
     stages = int(re.search(r"stage_count (\d+)", mif)[1])
     times = [float(word) for word in re.search(r"stopping_time ([^\n]+)", mif)[1].strip("{} ").split()]
     drives = re.search(r"set spinloom_u \{ (.*?) \}", mif)
+    alpha = float(re.search(r"\n  alpha ([^\n]+)", mif)[1])
     every = re.search(r"Schedule Oxs_TimeDriver::Magnetization mags Stage (\d+)", mif)
     table = Table(folder / "node.odt", fault)
     digits = 2 if stages < 100 else math.floor(math.log(stages)) + 1
     angle, t, last = field.start, 0.0, None
     for stage in range(stages):
         fail(fault, stage)
-        if drives is None:
-            report(f"spinloom ready {stage}")
-            u = float((folder / "drive").read_text())
-        else:
-            u = float(drives[1].split()[stage])
+        u = asked(folder / "drive", stage, table) if drives is None else float(drives[1].split()[stage])
         hold = times[min(stage, len(times) - 1)]
-        angle += (u - angle) * (1 - math.exp(-hold / RELAXATION_S))
+        angle += (u - angle) * (1 - math.exp(-hold * alpha / 0.1 / RELAXATION_S))
         t += hold
         table.add(stage, field.m_at(angle), t)
         if every and stage % int(every[1]) == 0:
@@ -201,6 +210,16 @@ def drive_all(folder, mif, field, fault):
     if fault.kind == "late":
         (folder / "late.odt").write_text("".join(table.waiting))
         helper("later", last)
+
+
+def asked(pipe, stage, table):
+    """The drive that is written to a live node's pipe; until there is one, it looks after its table."""
+    while True:
+        report(f"spinloom ready {stage}")
+        word = pipe.read_text()
+        if word != "wait":
+            return float(word)
+        table.wait()
 
 
 def later(last):

@@ -6,14 +6,21 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 import typer
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from spinloom.device_models.card import load_card
+from spinloom.device_models.system import card_system, read_field
 from spinloom.workflows.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +106,26 @@ def test_constraints_pin_every_dependency_exactly() -> None:
     extra = PROJECT["optional-dependencies"]["dev"]
     assert set(split_requirements([*PROJECT["dependencies"], *extra])) <= set(pinned)
     assert "spinloom" not in pinned
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="constraints.txt is for Linux")
+def test_constraints_pin_all_that_is_installed() -> None:
+    """What the dependencies depend on, too: an install is the same every time."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {canonicalize_name(Requirement(line).name) for line in lines if not line.startswith("#")}
+    todo = [Requirement(entry) for entry in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        wanted = todo.pop()
+        for extra in ["", *wanted.extras]:
+            name = canonicalize_name(wanted.name)
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            with contextlib.suppress(PackageNotFoundError):  # conda has other names for some
+                needs = [Requirement(entry) for entry in distribution(name).requires or []]
+                todo += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+    assert {name for name, _ in seen} <= pinned
 
 
 def split_requirements(entries: list[str]) -> dict[str, str]:
@@ -190,6 +217,11 @@ def test_readme_has_the_stages_in_order() -> None:
     assert [resolve(words[1:])[2] for words in lines] == STAGES
 
 
+def test_readme_leads_to_every_document() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in DOCUMENTS[1:] if f"](docs/{path.name})" not in text] == []
+
+
 def test_readme_has_all_its_figures() -> None:
     assert re.findall(r"@@\w*@@", (ROOT / "README.md").read_text(encoding="utf-8")) == []
 
@@ -202,11 +234,16 @@ def test_links_point_to_files(document: Path) -> None:
     assert not missing
 
 
-def test_examples_in_own_waveform_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The Python blocks of a document, to be run in a folder of their own beside ``data``."""
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
-    blocks = fenced(ROOT / "docs" / "own-waveform.md", "python")
-    replay, make = (compile(block, "own-waveform.md", "exec") for block in blocks)
+    return lambda name: [compile(block, name, "exec") for block in fenced(ROOT / "docs" / name, "python")]
+
+
+def test_examples_in_own_waveform_run(blocks: Any) -> None:
+    replay, make = blocks("own-waveform.md")
     names: dict = {}
     exec(replay, names)
     assert names["m"].shape == (40, 1, 3)
@@ -214,3 +251,21 @@ def test_examples_in_own_waveform_run(tmp_path: Path, monkeypatch: pytest.Monkey
     durations, u = names["read_waveform"]("my_drive.csv")
     assert len(u) == 800
     assert durations == pytest.approx(7.5e-12)
+
+
+def test_examples_in_ubermag_run(blocks: Any, tmp_path: Path) -> None:
+    """All but the last, which needs OOMMF."""
+    plt.switch_backend("Agg")
+    names: dict = {}
+    for block in blocks("ubermag.md")[:-1]:
+        exec(block, names)
+    plt.close("all")
+    card, system = names["card"], names["system"]
+    assert load_card(tmp_path / "ellipse.toml") == card
+    assert card_system(card).energy == system.energy
+    assert names["data"].data[["mx", "my", "mz"]].to_numpy() == pytest.approx(names["m"][:, 0])
+    assert names["spectrum"].units["f"] == "Hz"
+    mask = card.geometry.mask()
+    assert names["final"].array[mask].mean(axis=0) / card.material.Ms == pytest.approx(names["m"][-1, 0])
+    assert read_field("final.omf") == pytest.approx(names["fields"][0])
+    assert len(names["trajectories"]) == 40

@@ -10,7 +10,7 @@ from typing import Any
 from spinloom.device_models import files
 from spinloom.device_models.calibration import Protocol, calibrate, save_calibration
 from spinloom.device_models.card import DeviceCard
-from spinloom.device_models.engines import REFERENCE, Choice, open_engine
+from spinloom.device_models.engines import Choice, open_engine
 from spinloom.device_models.reference import calibration_path, reference_calibration
 from spinloom.workflows.console import progress, say
 
@@ -18,8 +18,8 @@ from spinloom.workflows.console import progress, say
 def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> dict[str, Any]:
     """Calibrate a device and write the set.
 
-    OOMMF's finished trajectories are kept in a folder beside ``out`` until the set is whole:
-    the same command goes on from there.
+    Finished trajectories of an engine outside Spinloom are kept in a folder beside ``out`` until
+    the set is whole: the same command goes on from there.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: P
     """
     files.check_writable(out)
     say(choice.why)
-    if choice.name == REFERENCE:
+    if choice.recorded:
         dataset = reference_calibration(card, protocol)
         with files.written_whole(out) as temporary:
             shutil.copyfile(calibration_path(card.name), temporary)
@@ -49,7 +49,7 @@ def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -
     what = f"calibrate, {protocol.trajectories} devices"
     with ExitStack() as stack:
         keep = None
-        if choice.name == "oommf":
+        if choice.outside:
             keep = stack.enter_context(files.claimed(out.with_name(f"{out.name}.partial")))
         try:
             engine = stack.enter_context(open_engine(choice, card, protocol.tick, keep=keep))
@@ -64,6 +64,6 @@ def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -
             raise
         if keep is not None:
             text = engine.input(dataset["u"].values[0])
-            dataset["oommf_input"] = ((), text, {"long_name": "MIF of trajectory 0; the others differ in u"})
+            dataset[f"{engine.name}_input"] = ((), text, {"long_name": "input of trajectory 0; the others differ in u"})
             shutil.rmtree(keep, ignore_errors=True)
     return dataset

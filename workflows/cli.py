@@ -112,15 +112,16 @@ def fit(
     calibration: Annotated[Path, typer.Argument(metavar="CAL.nc", help="Calibration set.")],
     out: Out,
     kind: Annotated[str, typer.Option(help="flow_map or macrospin.")] = "flow_map",
+    reach: Annotated[float, typer.Option(help="Share of J_max that networks stay within.")] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Fit a reduced model, chosen and judged by roll-outs on held-out trajectories.
 
-    Example: `spinloom fit cal.nc --out model.nc`
+    Examples: `spinloom fit cal.nc --out model.nc`, `spinloom fit cal.nc --reach 0.5 --out model.nc`
     """
     from spinloom.workflows.fit import fit_stage
 
-    emit(fit_stage(calibration, kind, out), as_json)
+    emit(fit_stage(calibration, kind, out, reach), as_json)
 
 
 @train_app.command("generate")
@@ -131,19 +132,22 @@ def train_generate(
     nodes: Nodes = None,
     seed: Seed = 0,
     period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
-    free_periods: Annotated[int | None, typer.Option(help="Periods of the free run. [default: 100]")] = None,
+    period_resonances: Annotated[
+        float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
+    ] = None,
+    free_periods: Annotated[int | None, typer.Option(help="Periods of each free run. [default: 1000]")] = None,
     method: Annotated[str | None, typer.Option(help="force or ridge. [default: force]")] = None,
     force_periods: Annotated[int | None, typer.Option(help="Periods of FORCE.")] = None,
     spectral_radius: Annotated[float | None, typer.Option(help="Of the recurrent weights.")] = None,
     feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within this.")] = None,
     bias: Annotated[float | None, typer.Option(help="Biases are uniform within this.")] = None,
-    gain: Annotated[float | None, typer.Option(help="Drive, in units of J_max, for v = 1.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Drive, in units of the reach, for v = 1.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network to generate a periodic series, and let it run free.
 
     Examples: `spinloom train generate --task sine --model model.nc --nodes 40 --seed 0 --out sine.nc`,
-    `spinloom train generate --task my_wave.csv --model model.nc --out mine.nc`
+    `spinloom train generate --task my_wave.csv --period-resonances 1.5 --model model.nc --out mine.nc`
     """
     from spinloom.reduced_models.model import load_model
     from spinloom.workflows.settings import GenerateSettings, override
@@ -155,6 +159,7 @@ def train_generate(
         tasks=(task,),
         seed=seed,
         period_ticks=period_ticks,
+        period_resonances=period_resonances,
         free_periods=free_periods,
         training=override(base.training, method=method, force_periods=force_periods).model_dump(),
         topology=override(
@@ -172,6 +177,10 @@ def train_recognise(
     seed: Seed = 0,
     trials: Annotated[int | None, typer.Option(help="Trials to test on. [default: 400]")] = None,
     periods: Annotated[int | None, typer.Option(help="Periods after onset. [default: 2]")] = None,
+    period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
+    period_resonances: Annotated[
+        float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network to tell sine, triangle, square and sawtooth apart, whatever their phase.
@@ -184,7 +193,15 @@ def train_recognise(
 
     base = RecogniseSettings()
     topology = override(base.topology, nodes=nodes).model_dump()
-    settings = override(base, seed=seed, test_trials=trials, periods=periods, topology=topology)
+    settings = override(
+        base,
+        seed=seed,
+        test_trials=trials,
+        periods=periods,
+        period_ticks=period_ticks,
+        period_resonances=period_resonances,
+        topology=topology,
+    )
     emit(recognise_stage(load_model(model), model, settings, out), as_json)
 
 
@@ -210,7 +227,8 @@ def cosimulate(
     """
     from spinloom.device_models.engines import choose_engine
     from spinloom.networks.relaxation import WINDOW
-    from spinloom.workflows.cosimulate import How, load_networks, verdict_generate, verdict_recognise
+    from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+    from spinloom.workflows.full_runs import How
 
     how = How(method or "", WINDOW if window is None else window, node_limit)
     (trained,), model = load_networks([network])
@@ -246,7 +264,9 @@ def replay(
 
 @app.command()
 def run(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="All choices of a run.")],
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT", help="TOML file with all choices of a run, or demo, or anchor.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
     engine: Annotated[str | None, typer.Option(help="Instead of the experiment's; see 'calibrate --help'.")] = None,
     oommf: Oommf = None,
@@ -254,7 +274,7 @@ def run(
 ) -> None:
     """All stages: calibrate, fit, train, cosimulate, report. What is done is not done again.
 
-    Examples: `spinloom run data/experiments/demo.toml --out runs/demo`,
+    Examples: `spinloom run demo --out runs/demo`, `spinloom run my_experiment.toml --out runs/mine`,
     `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`
     """
     from spinloom.workflows.run import run_experiment

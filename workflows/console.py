@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from spinloom.device_models import files
 
 console = Console(stderr=True, highlight=False)
 
@@ -23,11 +24,12 @@ def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
     with every further fifth if that takes more than a few seconds.
     """
     if not console.is_terminal:
-        console.print(f"{what} ...", soft_wrap=True)
+        say(f"{what} ...")
         yield _fifths(what, total)
-        console.print(f"{what}: done", soft_wrap=True)
+        say(f"{what}: done")
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    # Markup off everywhere: brackets in paths and in other programs' words are brackets.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)
@@ -42,20 +44,20 @@ def _fifths(what: str, total: float) -> Callable[[float], None]:
         fifths, passed = int(5 * done / total), time.monotonic() - began
         if told < fifths < 5 and passed > 3:
             told = fifths
-            console.print(f"{what}: {20 * fifths} %, {passed * (total / done - 1):.0f} s left", soft_wrap=True)
+            say(f"{what}: {20 * fifths} %, {passed * (total / done - 1):.0f} s left")
 
     return advance
 
 
 def say(text: str) -> None:
     """A line for the person at the keyboard."""
-    console.print(text, soft_wrap=True)
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:
     """The outcome of a stage: JSON on standard output if asked for, else a table on standard error."""
     if as_json:
-        print(json.dumps(result))
+        print(files.to_json(result))
         return
     width = max((len(key) for key in result), default=0)
     for key, value in result.items():

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from spinloom.device_models.card import DeviceCard, load_card
-from spinloom.device_models.engines import TRIAL_TICK, Choice, choose_engine, open_engine
-from spinloom.device_models.engines.oommf.installation import NoOommfError, find_oommf
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.engines import ENGINES, Choice, open_engine, try_engine
+from spinloom.device_models.errors import NotUsableError, SpinloomError
 from spinloom.device_models.provenance import data_folder, versions
 from spinloom.workflows.console import say
 
 TICK, TICKS = 7.5e-12, 100
-OOMMF_READY = (
-    "ready; calibrate, replay, cosimulate and run take it with --engine oommf. "
-    "Messages of OOMMF about a missing display are harmless"
-)
+READY = "ready; calibrate, replay, cosimulate and run take it with --engine"
 
 
 def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
@@ -37,10 +32,7 @@ def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
     """
     say("trying every engine on the default card ...")
     card = load_card(data_folder() / "devices" / "disc60.toml")
-    engines = {
-        "embedded": _tried(lambda: choose_engine("embedded"), card, devices=8),
-        "oommf": _tried(lambda: _oommf(oommf), card, devices=1),
-    }
+    engines = {name: _tried(name, oommf, card) for name in ENGINES}
     shipped = sorted(path.name for path in (data_folder() / "reference").glob("*_calibration.nc"))
     engines["oommf-reference"] = {
         "found": bool(shipped),
@@ -51,33 +43,28 @@ def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
     return {"engines": engines, "versions": versions()}
 
 
-def _oommf(named: str | None) -> Choice:
-    installation = find_oommf(named)
-    return Choice("oommf", installation.where, installation)
-
-
-def _tried(choose: Callable[[], Choice], card: DeviceCard, devices: int) -> dict[str, Any]:
+def _tried(name: str, named: str | None, card: DeviceCard) -> dict[str, Any]:
     report: dict[str, Any] = {"found": False, "works": False}
     try:
-        choice = choose()
-        where = "part of Spinloom, on JAX" if choice.installation is None else choice.installation.where
-        report |= {"found": True, "where": where}
-        with open_engine(choice, card, TRIAL_TICK) as engine:
-            report["version"] = engine.version
-            engine.play(np.array([TRIAL_TICK]), np.zeros((1, 1)))
-        report |= {"works": True, "s_per_device_ns": _cost(choice, card, devices)}
-        report["advice"] = "ready" if choice.installation is None else OOMMF_READY
+        installation = ENGINES[name].find(named)
+        choice = Choice(name, "to see whether it works", installation)
+        where = "part of Spinloom, on JAX" if installation is None else installation.where
+        report |= {"found": True, "where": where, "version": try_engine(choice)}
+        report |= {"works": True, "s_per_device_ns": _cost(choice, card), "advice": f"{READY} {name}"}
+        if choice.outside:
+            report["advice"] += ". Messages about a missing display are harmless"
     except SpinloomError as error:
         report["advice"] = str(error)
-        report["found"] |= isinstance(error, NoOommfError) and error.found
+        report["found"] |= isinstance(error, NotUsableError) and error.found
     except Exception as error:  # a doctor reports what is broken, whatever it is
         report["advice"] = f"{type(error).__name__}: {error}; install again with 'make install'"
     return report
 
 
-def _cost(choice: Choice, card: DeviceCard, devices: int) -> float:
+def _cost(choice: Choice, card: DeviceCard) -> float:
     """Seconds for a device-nanosecond, without what starting costs."""
     with open_engine(choice, card, TICK) as engine:
+        devices = 8 if engine.batched else 1
         seconds = {}
         for ticks in (1, 1, TICKS, TICKS):  # the first of each may compile
             began = time.perf_counter()

@@ -100,7 +100,8 @@ def calibration(dataset: xr.Dataset, shown: tuple[int, ...] = (0, 1, 3)) -> Figu
 def rollout(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
     """The worst held-out trajectory: full micromagnetics, free roll-out, and their difference."""
     numbers = np.flatnonzero(held_out(dataset.sizes["trajectory"]))
-    worst = numbers[int(np.argmax(model.info["holdout_nrmse_each"]))]
+    errors = [np.inf if error is None else error for error in model.info["holdout_nrmse_each"]]
+    worst = numbers[int(np.argmax(errors))]
     m = dataset["m"].values[worst]
     rolled = model.simulate(dataset["u"].values[worst])
     t = dataset["t"].values * 1e9
@@ -118,46 +119,55 @@ def rollout(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
 
 @_styled
 def task(record: xr.Dataset, name: str, periods: int = 5) -> Figure:
-    """Target, reduced and full output of the first and last periods, with the error under them."""
+    """Target, reduced and full outputs of the first and last periods, with the errors under each."""
     one = record.sel(network=name)
-    f = one["f"].values
-    ticks, total = len(f), record.sizes["tick"]
+    ticks, total, outputs = record.sizes["period_tick"], record.sizes["tick"], record.sizes["output"]
     t = record["t"].values * 1e9
-    target = np.tile(f, total // ticks)
-    error_reduced, error_full = one["z_reduced"].values - target, one["z_full"].values - target
     shown = min(periods, total // ticks) * ticks
     spans = [slice(0, shown), slice(total - shown, total)] if total > 2 * shown else [slice(0, shown)]
-    figure, axes = _figure(9.2, 3.4, 2, len(spans), sharey="row", sharex="col", height_ratios=[2, 1])
-    for column, span in enumerate(spans):
-        top, bottom = axes[:, column]
-        top.plot(t[span], target[span], color=TARGET, lw=3.5, label="target")
-        top.plot(t[span], one["z_reduced"].values[span], color=REDUCED, label="reduced")
-        top.plot(t[span], one["z_full"].values[span], color=FULL, ls="--", label=f"full ({record.attrs['engine']})")
-        top.set_title(("first" if column == 0 else "last") + f" {shown // ticks} of {total // ticks} periods")
-        bottom.plot(t[span], 1e3 * error_reduced[span], color=REDUCED)
-        bottom.plot(t[span], 1e3 * error_full[span], color=FULL)
-        bottom.set_xlabel("t in free run (ns)")
-    axes[0, 0].set_ylabel("output z (1)")
-    axes[1, 0].set_ylabel("z − f (10⁻³)")
+    height, ratios = 0.2 + 3.2 * outputs, [2, 1] * outputs
+    figure, axes = _figure(9.2, height, 2 * outputs, len(spans), sharey="row", sharex="col", height_ratios=ratios)
+    for output in range(outputs):
+        target = np.tile(one["f"].values[:, output], total // ticks)
+        reduced, full = (one[f"z_{which}"].values[:, output] for which in ("reduced", "full"))
+        for column, span in enumerate(spans):
+            top, bottom = axes[2 * output : 2 * output + 2, column]
+            top.plot(t[span], target[span], color=TARGET, lw=3.5, label="target")
+            top.plot(t[span], reduced[span], color=REDUCED, label="reduced")
+            top.plot(t[span], full[span], color=FULL, ls="--", label=f"full ({record.attrs['engine']})")
+            bottom.plot(t[span], 1e3 * (reduced - target)[span], color=REDUCED)
+            bottom.plot(t[span], 1e3 * (full - target)[span], color=FULL)
+        number = f" {output + 1}" if outputs > 1 else ""
+        axes[2 * output, 0].set_ylabel(f"output z{number} (1)")
+        axes[2 * output + 1, 0].set_ylabel("z − f (10⁻³)")
+    for column in range(len(spans)):
+        which = "first" if column == 0 else "last"
+        axes[0, column].set_title(f"{which} {shown // ticks} of {total // ticks} periods")
+        axes[-1, column].set_xlabel("t in free run (ns)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 @_styled
 def nodes(record: xr.Dataset, name: str, shown: int = 8, periods: int = 3) -> Figure:
-    """State of some junctions in closed loop, reduced and full."""
+    """Signals of some junctions in closed loop, reduced and full; of all where there are fewer."""
     one = record.sel(network=name)
+    shown = min(shown, record.sizes["node"])
     span = slice(0, periods * len(one["f"]))
     t = record["t"].values[span] * 1e9
-    figure, axes = _figure(9.2, 3.0, 2, shown // 2, sharex=True, sharey=True)
+    rows = 1 if shown < 4 else 2
+    figure, axes = _figure(9.2, 1.5 * rows, rows, -(-shown // rows), sharex=True, sharey=True)
     for node, ax in enumerate(axes.ravel()):
+        if node >= shown:
+            ax.set_visible(False)
+            continue
         ax.plot(t, one["r_reduced"].values[span, node], color=REDUCED, lw=2.4, alpha=0.4, label="reduced")
         ax.plot(t, one["r_full"].values[span, node], color=FULL, lw=0.9, label="full micromagnetics")
         ax.set_title(f"node {node}", fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("t (ns)")
     for ax in axes[:, 0]:
-        ax.set_ylabel("r (1)")
+        ax.set_ylabel("m · e_read (1)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 

@@ -45,7 +45,7 @@ def replay_stage(
     result : dict
         ``engine, engine_version, ticks, device_ns, wall_s, out``
     """
-    if choice.name not in ENGINES:
+    if choice.recorded:
         raise SpinloomError(f"engine: replay computes, expected one of {', '.join(ENGINES)}, got {choice.name}")
     durations, u = read_waveform(waveform, tick)
     field = None if initial is None else read_field(initial)

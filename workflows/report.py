@@ -15,9 +15,10 @@ from spinloom.device_models.calibration import load_calibration
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.readout import junction_power
+from spinloom.networks.record import COMPARED_PERIODS, load_record
 from spinloom.reduced_models.model import load_model
 from spinloom.reduced_models.region import WARN_SHARE
-from spinloom.workflows import cosimulate, figures
+from spinloom.workflows import figures
 
 
 def report_stage(folder: Path) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def report_stage(folder: Path) -> dict[str, Any]:
     calibration, model = load_calibration(folder / "calibration.nc"), load_model(folder / "model.nc")
     record = None
     if summary["generate"]:
-        record = files.load(folder / "cosimulation.nc", cosimulate.KIND, cosimulate.FORMAT)
+        record = load_record(folder / "cosimulation.nc")
     recognise = summary["recognise"]
     pictures: dict[str, Any] = {
         "device": figures.device(model.card, calibration["field_start"].values),
@@ -63,7 +64,7 @@ def report_stage(folder: Path) -> dict[str, Any]:
             nodes=summary["experiment"]["generate"]["topology"]["nodes"],
             warnings=_warnings(summary),
             compared={task: g for task, g in summary["generate"].items() if "nrmse_embedded" in g},
-            compared_periods=cosimulate.COMPARED_PERIODS,
+            compared_periods=COMPARED_PERIODS,
             outside=_outside(summary),
             power=_power(model.card, record, shown, model.tick),
             card=_card_rows(model.card),
@@ -91,8 +92,15 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["figure"] = lambda value: f"{value:.2g}" if value < 0.001 else f"{value:.4f}"
+    environment.filters["figure"] = _figure
     return environment
+
+
+def _figure(value: float | None) -> str:
+    """An error, or that there is none to tell: JSON has no infinity."""
+    if value is None:
+        return "diverged"
+    return f"{value:.2g}" if value < 0.001 or value >= 1e4 else f"{value:.4f}"
 
 
 def _data_uris(pictures: Any) -> Any:
@@ -152,6 +160,7 @@ def _card_rows(card: DeviceCard) -> list[tuple[str, str, str]]:
         ("polariser", ", ".join(f"{x:g}" for x in t.polariser), ""),
         ("P, Λ, ε′", f"{t.P:g}, {t.Lambda:g}, {t.eps_prime:g}", ""),
         ("J at u = 1", f"{t.J_max / 1e9:g}", "GA/m²"),
+        ("Oersted field", t.oersted, ""),
         ("read-out axis", ", ".join(f"{x:g}" for x in card.readout.axis), ""),
         ("TMR, RA", f"{100 * card.readout.TMR:g} %, {card.readout.RA * 1e12:g}", "Ω µm²"),
     ]

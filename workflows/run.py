@@ -14,15 +14,16 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import Choice, choose_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import stamp, versions
-from spinloom.networks.tasks import target
+from spinloom.networks.record import TWO_ENGINES
+from spinloom.networks.tasks import task_name
 from spinloom.reduced_models.model import load_model
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
-from spinloom.workflows.cosimulate import EMBEDDED_AND_OOMMF, load_networks, verdict_generate, verdict_recognise
+from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.report import report_stage
-from spinloom.workflows.settings import Experiment, load_experiment
-from spinloom.workflows.train import generate_stage, recognise_stage
+from spinloom.workflows.settings import RECOGNISE, Experiment, load_experiment
+from spinloom.workflows.train import generate_stage, recognise_stage, targets
 
 Result = dict[str, Any]
 
@@ -54,6 +55,7 @@ class Stages:
             result = work()
             wall = time.perf_counter() - began
             stored = {"made_from": key, "result": result, "wall_s": wall, "files": _digests(outputs)}
+            stored = json.loads(files.to_json(stored))
             with files.written_whole(path) as temporary:
                 temporary.write_text(json.dumps(stored, indent=1), encoding="utf-8")
         self.results[name], self.wall_s[name] = stored["result"], stored["wall_s"]
@@ -78,7 +80,7 @@ def run_experiment(path: Path, folder: Path, engine: str | None = None, oommf: s
     Parameters
     ----------
     path : path
-        of the experiment's TOML
+        of the experiment's TOML, or the name of a shipped one
     folder : path
         of the results; a folder that holds anything else is left alone
     engine : str, optional
@@ -95,8 +97,8 @@ def run_experiment(path: Path, folder: Path, engine: str | None = None, oommf: s
     if engine is not None:
         experiment = experiment.model_copy(update={"engine": engine})
     choice = choose_engine(experiment.engine, oommf)
-    for task in experiment.generate.tasks:
-        target(task, experiment.generate.period_ticks)
+    if experiment.generate.tasks:  # a bad file is told before anything is computed
+        targets(list(experiment.generate.tasks), experiment.generate.usual_ticks)
     _claim(folder)
     with files.claimed(folder / "stages"):
         return _run(experiment, card, choice, folder)
@@ -111,13 +113,18 @@ def _run(experiment: Experiment, card: DeviceCard, choice: Choice, folder: Path)
         [calibration],
         lambda: calibrate_stage(card, choice, experiment.calibration, calibration),
     )
-    source = [files.digest(calibration), experiment.model]
-    stages.do("fit", source, [model_path], lambda: fit_stage(calibration, experiment.model, model_path))
+    source = [files.digest(calibration), experiment.model, experiment.reach]
+    stages.do(
+        "fit",
+        source,
+        [model_path],
+        lambda: fit_stage(calibration, experiment.model, model_path, experiment.reach),
+    )
     _train(experiment, model_path, folder, stages)
     _verdict(experiment, choice, folder, stages)
     summary = summarise(experiment, card, stages)
     with files.written_whole(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        temporary.write_text(files.to_json(summary, indent=1), encoding="utf-8")
     report_stage(folder)
     say(f"report: {folder / 'report.html'}")
     return summary
@@ -139,7 +146,7 @@ def _claim(folder: Path) -> None:
 
 def network_paths(experiment: Experiment, folder: Path) -> dict[str, Path]:
     """Where the generator of each task is kept."""
-    return {task: folder / f"network-{Path(task).stem}.nc" for task in experiment.generate.tasks}
+    return {task: folder / f"network-{task_name(task)}.nc" for task in experiment.generate.tasks}
 
 
 def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stages) -> None:
@@ -148,14 +155,14 @@ def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stage
     if outs:
         settings = experiment.generate
         # The target's values, not only its name: a user's CSV may have changed.
-        targets = [target(task, settings.period_ticks).tolist() for task in outs]
+        wanted = targets(list(outs), settings.ticks(model)).tolist()
         stages.do(
             "train-generate",
-            [digest, settings.model_dump(mode="json", exclude={"full_periods"}), targets],
+            [digest, settings.model_dump(mode="json", exclude={"full_periods"}), wanted],
             list(outs.values()),
             lambda: generate_stage(model, model_path, settings, outs),
         )
-    recogniser = folder / "network-recognise.nc"
+    recogniser = folder / f"network-{RECOGNISE}.nc"
     stages.do(
         "train-recognise",
         [digest, experiment.recognise.model_dump(mode="json", exclude={"full_trials"})],
@@ -175,7 +182,7 @@ def _verdict(experiment: Experiment, choice: Choice, folder: Path, stages: Stage
             [record],
             lambda: verdict_generate(networks, model, choice, periods, record),
         )
-    recogniser = folder / "network-recognise.nc"
+    recogniser = folder / f"network-{RECOGNISE}.nc"
     (network,), model = load_networks([recogniser])
     trials = experiment.recognise.full_trials
     stages.do(
@@ -197,16 +204,20 @@ def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Resul
             "seed": reduced["seed"],
             "period_s": reduced["period_s"],
             "nrmse_reduced": reduced["nrmse"],
+            "shape_error_reduced": reduced["shape_error"],
+            "phase_drift_per_period_reduced": reduced["phase_drift_per_period"],
             "periods_reduced": reduced["periods"],
+            "washouts_reduced": reduced["washouts"],
             "engine_full": verdict["engine"],
             "nrmse_full": verdict["nrmse_full"],
+            "shape_error_full": verdict["shape_error_full"],
             "nrmse_reduced_over_periods_full": verdict["nrmse_reduced"],
             "periods_full": verdict["periods"],
             "phase_drift_per_period": verdict["phase_drift_per_period"],
             "max_node_difference": verdict["max_node_difference"],
             "outside_share_reduced": reduced["outside_share"],
             "outside_share_full": verdict["outside_share"],
-            **{key: verdict[key] for key in EMBEDDED_AND_OOMMF if key in verdict},
+            **{key: verdict[key] for key in TWO_ENGINES if key in verdict},
         }
     return {
         "name": experiment.name,
@@ -214,7 +225,7 @@ def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Resul
         "engine": {"name": calibration["engine"], "version": calibration["engine_version"]},
         "calibration": {key: calibration[key] for key in ("device_ns", "wall_s", "trajectories", "tick_s")},
         "reduced_model": {
-            key: fit[key] for key in ("kind", "holdout_nrmse", "us_per_device_tick", "outside_share", "params")
+            key: fit[key] for key in ("kind", "holdout_nrmse", "us_per_device_tick", "outside_share", "params", "scale")
         },
         "generate": generated,
         "recognise": {

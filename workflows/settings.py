@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from spinloom.device_models.calibration import Protocol
 from spinloom.device_models.card import DeviceCard, explain, load_card, read_toml
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
+from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Topology
-from spinloom.networks.training import Training
+from spinloom.networks.training import WASHOUT, Training
+from spinloom.reduced_models.model import CalibratedModel
+
+RECOGNISE = "recognise"
+"""Name of the network that recognises."""
 
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class GenerateSettings(_Settings):
+class _Periodic(_Settings):
+    """How long a period is: in ticks, or in periods of the device's own resonance."""
+
+    usual_ticks: ClassVar[int]
+
+    period_ticks: int | None = Field(default=None, ge=4, le=100_000)
+    period_resonances: float | None = Field(default=None, gt=0, le=1000)
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if self.period_ticks is not None and self.period_resonances is not None:
+            raise ValueError("period_ticks and period_resonances: expected one of them, got both")
+        return self
+
+    def ticks(self, model: CalibratedModel) -> int:
+        """Ticks in a period, for a device.
+
+        Raises
+        ------
+        SpinloomError
+            if the period is given in resonances and the device does not ring, or comes out too short
+        """
+        if self.period_resonances is None:
+            return self.period_ticks or self.usual_ticks
+        ticks = model.scale.ticks(self.period_resonances, model.tick)
+        if ticks < 4:
+            raise SpinloomError(
+                f"period_resonances: {self.period_resonances:g} periods of the resonance are {ticks} ticks of "
+                f"{model.tick:g} s, expected at least 4; calibrate with a shorter tick, or lengthen the period"
+            )
+        return ticks
+
+
+class GenerateSettings(_Periodic):
     """How networks are made and trained to generate.
 
     Attributes
@@ -28,49 +66,72 @@ class GenerateSettings(_Settings):
         names of :data:`spinloom.networks.tasks.GENERATE`, or CSV files beside the experiment
     seed : int
         of the topology
-    period_ticks : int
-        ticks in a period of the target
-    washout : int
-        periods with the target fed back before every free run
+    period_ticks : int, optional
+        ticks in a period of the target; 84 if neither this nor ``period_resonances`` is given
+    period_resonances : float, optional
+        instead: how many periods of the device's resonance a period of the target lasts
+    washouts : tuple of int
+        periods with the target fed back before a free run: the reduced network is judged after
+        each of them, by the worst; full micromagnetics runs after the first
     free_periods, full_periods : int
-        of the free run with the reduced model, and in full micromagnetics
+        of each free run with the reduced model, and in full micromagnetics
     """
 
     tasks: tuple[str, ...] = ("sine", "triangle", "harmonics")
+    usual_ticks: ClassVar[int] = 84
+
     seed: int = Field(default=0, ge=0)
-    period_ticks: int = Field(default=84, ge=4, le=100_000)
-    washout: int = Field(default=4, ge=1, le=10_000)
-    free_periods: int = Field(default=100, ge=1, le=1_000_000)
+    washouts: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(default=(5, 7, 10), min_length=1)
+    free_periods: int = Field(default=1000, ge=1, le=1_000_000)
     full_periods: int = Field(default=20, ge=1, le=1_000_000)
-    topology: Topology = Topology(spectral_radius=1.1, feedback=1.84, bias=0.59, gain=0.85)
+    topology: Topology = Topology(spectral_radius=0.616, feedback=1.84, bias=0.59, gain=0.85)
     training: Training = Training()
 
+    @field_validator("tasks")
+    @classmethod
+    def _names_differ(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        names = [task_name(task) for task in tasks]
+        for name in names:
+            if names.count(name) > 1 or name == RECOGNISE:
+                raise ValueError(f"more than one network would be called {name}; name each task once, rename a CSV")
+        return tasks
 
-class RecogniseSettings(_Settings):
+    @field_validator("washouts")
+    @classmethod
+    def _judged_on_other_washouts(cls, washouts: tuple[int, ...]) -> tuple[int, ...]:
+        if WASHOUT in washouts:
+            raise ValueError(f"{WASHOUT} is the washout that read-outs are chosen on; judge them on others")
+        return washouts
+
+
+class RecogniseSettings(_Periodic):
     """How networks are made and trained to recognise.
 
     Attributes
     ----------
     seed : int
         of the topology and of the trials' phases
-    period_ticks : int
-        ticks in a period of the waveform
+    period_ticks : int, optional
+        ticks in a period of the waveform; 60 if neither this nor ``period_resonances`` is given
+    period_resonances : float, optional
+        instead: how many periods of the device's resonance a period of the waveform lasts
     periods : int
         after onset; the states of the last one are read
     train_trials, test_trials, full_trials : int
         trials to train on, to test on, and to check in full micromagnetics
     ridge : float
-        penalty of the classifier
+        penalty of the classifier, of signals in units of their spread
     """
 
+    usual_ticks: ClassVar[int] = 60
+
     seed: int = Field(default=0, ge=0)
-    period_ticks: int = Field(default=60, ge=4, le=100_000)
     periods: int = Field(default=2, ge=1, le=1000)
     train_trials: int = Field(default=400, ge=8, le=100_000)
     test_trials: int = Field(default=400, ge=4, le=100_000)
     full_trials: int = Field(default=20, ge=4, le=100_000)
-    ridge: float = Field(default=1e-3, gt=0, le=1e6)
-    topology: Topology = Topology(spectral_radius=0.3, input=1.7, bias=0.8, gain=0.8)
+    ridge: float = Field(default=3e-3, gt=0, le=1e6)
+    topology: Topology = Topology(spectral_radius=0.168, input=1.7, bias=0.8, gain=0.8)
 
 
 class Experiment(_Settings):
@@ -83,6 +144,10 @@ class Experiment(_Settings):
         name of a card in ``data/devices``, or a card's file beside the experiment
     engine : str
         full engine for calibration and verdict; ``auto`` is OOMMF where it is found and works
+    model : str
+        kind of the reduced model
+    reach : float
+        share of J_max that networks stay within
     """
 
     name: str = Field(min_length=1, max_length=80, pattern=r"^[\w.+-]+$")
@@ -90,6 +155,7 @@ class Experiment(_Settings):
     engine: str = "auto"
     calibration: Protocol = Protocol()
     model: str = "flow_map"
+    reach: float = Field(default=1.0, gt=0, le=1)
     generate: GenerateSettings = GenerateSettings()
     recognise: RecogniseSettings = RecogniseSettings()
 
@@ -97,12 +163,17 @@ class Experiment(_Settings):
 def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     """Read an experiment and the card of its device.
 
+    Parameters
+    ----------
+    path : path
+        TOML file, or the name of one of ``data/experiments`` where there is no file of that name
+
     Raises
     ------
     SpinloomError
         for a bad field, an unknown device, or a path that leaves the experiment's folder
     """
-    path = Path(path)
+    path = _shipped_experiment(Path(path))
     try:
         experiment = Experiment.model_validate(_over(Experiment(name="defaults").model_dump(), read_toml(path)))
     except ValidationError as error:
@@ -111,6 +182,16 @@ def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     tasks = tuple(str(_inside(path, task)) if task.endswith(".csv") else task for task in generate.tasks)
     experiment = experiment.model_copy(update={"generate": generate.model_copy(update={"tasks": tasks})})
     return experiment, load_card(_device_path(path, experiment.device))
+
+
+def _shipped_experiment(path: Path) -> Path:
+    """The file itself, or the shipped one that goes by this name."""
+    shipped = {file.stem: file for file in sorted((data_folder() / "experiments").glob("*.toml"))}
+    if not path.exists() and not path.suffix:
+        if str(path) not in shipped:
+            raise SpinloomError(f"{path}: no such file, and not the name of a shipped one ({', '.join(shipped)})")
+        return shipped[str(path)]
+    return path
 
 
 def _over(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

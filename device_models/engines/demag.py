@@ -15,7 +15,8 @@ import numpy as np
 
 _NEAR = 5.0
 _ORDER = 5
-Offsets = np.ndarray
+PAIRS = ((0, 3, 4), (3, 1, 5), (4, 5, 2))
+"""Which of the six components couples two axes."""
 
 
 def demag_tensor(shape: tuple[int, int, int], cell: tuple[float, float, float]) -> np.ndarray:

@@ -2,24 +2,115 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from spinloom.device_models.card import DeviceCard
-from spinloom.device_models.engines.fields import Components, linear_field
-from spinloom.device_models.engines.llg import advance, llg, longest_step, relax
+from spinloom.device_models.engines.equilibria import equilibria
+from spinloom.device_models.engines.fields import linear_field
+from spinloom.device_models.engines.llg import Motion, advance, llg, longest_step
+from spinloom.device_models.engines.vectors import Components, components, pick
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import drive
+from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
+from spinloom.device_models.scan import advance as advance_rows
+from spinloom.device_models.scan import drive
 from spinloom.device_models.system import checked_field
 
-RELAX_TORQUE = 1e-4
-"""Relaxation stops when every cell has \\|m x H\\| below this (A/m), as the OOMMF references do."""
-RELAX_LIMIT = 200_000
+
+class Layers(NamedTuple):
+    """State of a batch of free layers.
+
+    Attributes
+    ----------
+    x, y, z : (cells, n) array
+        components of m
+    which : (n,) int array
+        which device each is
+    """
+
+    x: Any
+    y: Any
+    z: Any
+    which: Any
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["field", "motion", "equilibria", "axis", "longest"],
+    meta_fields=["tick", "steps"],
+)
+@dataclass(frozen=True, eq=False)
+class EmbeddedNode:
+    """Free layers in closed loop; see :class:`spinloom.device_models.node.Node`.
+
+    Attributes
+    ----------
+    field : pytree
+        linear part of the effective field, from :func:`spinloom.device_models.engines.fields.linear_field`
+    motion : Motion
+    equilibria : three (cells, devices) arrays
+        that devices start from
+    axis : three (devices,) arrays
+        of the read-out
+    longest : (devices,) array
+        longest step (s)
+    tick : float
+        duration of one tick (s)
+    steps : int
+        most steps that any device takes in a tick
+    """
+
+    field: Any
+    motion: Motion
+    equilibria: Components
+    axis: Components
+    longest: Any
+    tick: float
+    steps: int
+
+    channels = (DRIVE,)
+    traceable = True
+
+    @property
+    def devices(self) -> int:
+        """How many different devices it knows."""
+        return self.longest.shape[0]
+
+    def start(
+        self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
+    ) -> Layers:
+        """Put ``n`` devices in equilibrium; nothing is random, and it takes no time."""
+        which = jnp.asarray(which_devices(n, devices, self.devices))
+        x, y, z = pick(self.equilibria, which)
+        return Layers(x, y, z, which)
+
+    def step(self, state: Layers, inputs: Any) -> Layers:
+        """Advance every device by one tick under its held drive."""
+        return self._hold(state, self.tick, inputs, self.steps)
+
+    def hold(self, state: Layers, duration: Any, inputs: Any) -> Layers:
+        """Advance every device by a time of any length, which may be traced."""
+        return self._hold(state, duration, inputs, jnp.ceil(duration / self.longest.min()).astype(int))
+
+    def _hold(self, state: Layers, duration: Any, inputs: Any, most: Any) -> Layers:
+        which = state.which
+        steps = jnp.clip(jnp.ceil(duration / self.longest[which]).astype(int), 1, most)
+        rhs = llg(self.motion.at(which), self.field.at(which))
+        return Layers(*advance(rhs, state[:3], inputs[:, 0], duration, steps, most), which)
+
+    def observe(self, state: Layers) -> Any:
+        """Signal of each device, (n,): ``<m>`` along the axis of its read-out."""
+        return (self.moment(state) * jnp.stack(pick(self.axis, state.which), axis=-1)).sum(axis=-1)
+
+    def moment(self, state: Layers) -> Any:
+        """``<m>`` of each device, (n, 3): the average over its magnetic cells."""
+        return jnp.stack([component.mean(axis=0) for component in state[:3]], axis=-1)
 
 
 class EmbeddedEngine:
@@ -27,132 +118,105 @@ class EmbeddedEngine:
 
     Parameters
     ----------
-    card : DeviceCard
+    cards : DeviceCard or sequence of DeviceCard
+        devices that differ need meshes of the same shape, up to their scale
     tick : float
         duration of one tick (s)
     initial : (nx, ny, nz, 3) ndarray, optional
-        field to start from as it is; without it the card's own start is relaxed
+        field that every device starts from as it is; without it each card's own start is relaxed
 
     Examples
     --------
     >>> from spinloom.device_models.card import load_card
     >>> engine = EmbeddedEngine(load_card("data/devices/disc60.toml"), tick=7.5e-12)
-    >>> state, m = engine.start(2)
-    >>> state, m = engine.step(state, np.array([0.5, -0.5]))
-    >>> bool(m[0, 0] > 0 > m[1, 0])
+    >>> node = engine.node
+    >>> state = node.step(node.start(2), np.array([[0.5], [-0.5]]))
+    >>> bool(node.observe(state)[0] > 0 > node.observe(state)[1])
     True
     """
 
     name = "embedded"
-    traceable = True
+    live = True
+    batched = True
 
-    def __init__(self, card: DeviceCard, tick: float, initial: np.ndarray | None = None) -> None:
+    def __init__(
+        self, cards: DeviceCard | Sequence[DeviceCard], tick: float, initial: np.ndarray | None = None
+    ) -> None:
         if not 0 < tick < 1e-6:
             raise SpinloomError(f"tick: expected seconds between 0 and 1e-6, got {tick:g}")
-        self.card, self.tick = card, float(tick)
-        self.mask = card.geometry.mask()
-        self._steps = math.ceil(self.tick / longest_step(card))
-        self._field = linear_field(card, self.mask)
-        self._rhs = llg(card, self._field)
-        self._equilibrium = self._relaxed() if initial is None else self._components(checked_field(card, initial))
+        self.cards, self.tick = as_cards(cards), float(tick)
+        _check_meshes(self.cards)
+        self.mask = self.cards[0].geometry.mask()
+        longest = np.array([longest_step(card) for card in self.cards])
+        field = linear_field(self.cards, self.mask)
+        if initial is None:
+            start = equilibria(self.cards, field)
+        else:
+            m = self._components(checked_field(self.cards[0], initial))
+            x, y, z = jnp.repeat(m[:, :, None], len(self.cards), axis=2)
+            start = (x, y, z)
+        self.node = EmbeddedNode(
+            field=field,
+            motion=Motion.of(self.cards),
+            equilibria=start,
+            axis=components([card.readout.axis for card in self.cards]),
+            longest=jnp.asarray(longest),
+            tick=self.tick,
+            steps=int(np.ceil(self.tick / longest).max()),
+        )
 
     @property
     def version(self) -> str:
         """What computed: the engine runs on JAX."""
         return jax.__version__
 
-    def _relaxed(self) -> np.ndarray:
-        cells = int(self.mask.sum())
-        m = tuple(jnp.full((cells, 1), component) for component in self.card.start.m)
-        run = jax.jit(partial(relax, self._field, self.card.bias.H), static_argnums=(1, 2))
-        m, torque = run(m, RELAX_TORQUE, RELAX_LIMIT)
-        if not float(torque) <= RELAX_TORQUE:
-            raise SpinloomError(
-                f"start.m: relaxation of {self.card.name} stopped at |m x H| = {float(torque):.3g} A/m, "
-                f"expected {RELAX_TORQUE:g}; try another start"
-            )
-        return np.stack(m)[..., 0]
-
-    def start(self, n: int, progress: Callable[[int], None] | None = None) -> tuple[Components, jnp.ndarray]:
-        """Put ``n`` devices in the card's equilibrium (or in the given initial field).
-
-        Returns
-        -------
-        state : three (cells, n) arrays
-            components of m
-        m : (n, 3) array
-            ``<m>``
-        """
-        x, y, z = (jnp.repeat(jnp.asarray(row)[:, None], n, axis=1) for row in self._equilibrium)
-        return (x, y, z), average((x, y, z))
-
-    def step(self, state: Components, u: jnp.ndarray) -> tuple[Components, jnp.ndarray]:
-        """Advance every device by one tick under its held drive."""
-        state = advance(self._rhs, state, u, self.tick / self._steps, self._steps)
-        return state, average(state)
+    @property
+    def equilibria(self) -> np.ndarray:
+        """The field that each device starts from, (devices, nx, ny, nz, 3)."""
+        start = Layers(*self.node.equilibria, None)
+        return np.stack([self.field(start, device) for device in range(len(self.cards))])
 
     def play(
         self,
         durations: np.ndarray,
-        u: np.ndarray,
+        inputs: np.ndarray,
         fields: np.ndarray | None = None,
         progress: Callable[[float], None] | None = None,
+        *,
+        devices: np.ndarray | None = None,
+        seed: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drive devices by known waveforms; see :class:`spinloom.device_models.node.Engine`."""
-        n = u.shape[1]
-        state, _ = self.start(n)
+        inputs = with_channels(inputs, self.node.channels)
+        n = inputs.shape[1]
+        state = self.node.start(n, seed, devices)
         if fields is not None:
-            x, y, z = np.stack([self._components(field) for field in fields], axis=-1)
-            state = (jnp.asarray(x), jnp.asarray(y), jnp.asarray(z))
+            x, y, z = (jnp.asarray(a) for a in np.stack([self._components(field) for field in fields], axis=-1))
+            state = Layers(x, y, z, state.which)
         if (durations == self.tick).all():
-            state, m = drive(self, u, state, progress)
+            state, m = drive(self.node, inputs, state, progress)
         else:
-            state, m = self._play_uneven(durations, u, state, progress)
+            state, m = advance_rows(_held, self.node, state, (np.asarray(durations), inputs), progress=progress)
         return np.stack([self.field(state, device) for device in range(n)]), m
 
-    def _play_uneven(
-        self, durations: np.ndarray, u: np.ndarray, state: Components, progress: Callable[[float], None] | None
-    ) -> tuple[Components, np.ndarray]:
-        longest = longest_step(self.card)
-
-        def hold(state: Components, row: tuple[jnp.ndarray, jnp.ndarray]) -> tuple[Components, jnp.ndarray]:
-            duration, u = row
-            steps = jnp.maximum(jnp.ceil(duration / longest), 1).astype(int)
-            state = advance(self._rhs, state, u, duration / steps, steps)
-            return state, average(state)
-
-        scan = jax.jit(lambda state, rows: jax.lax.scan(hold, state, rows))
-        moments = []
-        pieces = max(1, len(u) // 50)
-        for rows in zip(np.array_split(durations, pieces), np.array_split(u, pieces), strict=True):
-            state, m = scan(state, rows)
-            moments.append(np.asarray(m))
-            if progress is not None:
-                progress(len(m))
-        return state, np.concatenate(moments)
-
     def input(self, u: np.ndarray | None = None) -> str:
-        """Nothing: what this engine is given is the card."""
+        """Nothing: what this engine is given is the cards."""
         return ""
 
-    @property
-    def equilibrium(self) -> np.ndarray:
-        """The field that devices start from, (nx, ny, nz, 3)."""
-        return self._grid(self._equilibrium)
+    def costs(self, state: Layers, wall_s: float, ticks: int) -> dict[str, float | None]:
+        """Nothing: a compiled loop does not say where its time goes."""
+        return {}
 
-    def field(self, state: Components, device: int = 0) -> np.ndarray:
-        """The spatial field of one device.
+    def field(self, state: Layers, device: int = 0) -> np.ndarray:
+        """The spatial field of one member of a batch.
 
         Returns
         -------
         m : (nx, ny, nz, 3) ndarray
             unit vectors; zero outside the magnetic cells
         """
-        return self._grid(np.stack([component[:, device] for component in state]))
-
-    def _grid(self, components: np.ndarray) -> np.ndarray:
         grid = np.zeros((*self.mask.shape, 3))
-        grid[self.mask] = components.T
+        grid[self.mask] = np.stack([component[:, device] for component in state[:3]], axis=-1)
         return grid
 
     def _components(self, field: np.ndarray) -> np.ndarray:
@@ -160,6 +224,32 @@ class EmbeddedEngine:
         return m / np.linalg.norm(m, axis=0)
 
 
-def average(m: Components) -> jnp.ndarray:
-    """``<m>`` of each device, (n, 3): the average over its magnetic cells."""
-    return jnp.stack([component.mean(axis=0) for component in m], axis=-1)
+def _held(node: EmbeddedNode, state: Layers, row: tuple[Any, Any]) -> tuple[Layers, Any]:
+    state = node.hold(state, *row)
+    return state, node.moment(state)
+
+
+def _check_meshes(cards: Sequence[DeviceCard]) -> None:
+    """Whether the fields of these cards follow from one mesh, up to its scale."""
+    first = cards[0].geometry
+    for card in cards[1:]:
+        geometry = card.geometry
+        if geometry.shape_cells != first.shape_cells or (geometry.mask() != first.mask()).any():
+            raise SpinloomError(
+                f"cards: {card.name} has {_mesh(geometry)}, {cards[0].name} has {_mesh(first)}; devices of one "
+                "engine need the same magnetic cells: scale the cell with the size"
+            )
+        ratios = np.divide(geometry.cell, first.cell)
+        if np.ptp(ratios) > 1e-9 * ratios[0]:
+            raise SpinloomError(
+                f"cards: the cell of {card.name} is {_edges(geometry)}, that of {cards[0].name} {_edges(first)}; "
+                "devices of one engine need cells of the same proportions: scale all edges by the same factor"
+            )
+
+
+def _mesh(geometry: Any) -> str:
+    return f"{geometry.mask().sum()} magnetic cells on a mesh of {geometry.shape_cells}"
+
+
+def _edges(geometry: Any) -> str:
+    return " x ".join(f"{d * 1e9:g}" for d in geometry.cell) + " nm"

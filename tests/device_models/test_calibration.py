@@ -22,7 +22,7 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.drives import KINDS
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import drive
+from spinloom.device_models.scan import drive
 
 
 def test_protocol_draws_every_kind():
@@ -72,11 +72,12 @@ def test_data_set(coarse_calibration, coarse_card):
 
 def test_values_are_what_the_engine_says(coarse_calibration, coarse_card):
     engine = EmbeddedEngine(coarse_card, 7.5e-12)
-    _, start = engine.start(1)
+    start = engine.node.moment(engine.node.start(1))
     np.testing.assert_allclose(coarse_calibration["m_start"], start[0], atol=1e-12)
     mask = coarse_card.geometry.mask()
     np.testing.assert_allclose(coarse_calibration["field_start"].values[mask].mean(axis=0), start[0], atol=1e-12)
-    _, m = drive(engine, coarse_calibration["u"].values[:2].T)
+    np.testing.assert_array_equal(coarse_calibration["field_start"], engine.equilibria[0])
+    _, m = drive(engine.node, coarse_calibration["u"].values[:2].T)
     np.testing.assert_allclose(coarse_calibration["m"][:2], m.swapaxes(0, 1), atol=1e-10)
 
 

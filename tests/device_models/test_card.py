@@ -51,6 +51,19 @@ def test_defaults(card_values):
     card = parse_card(card_values)
     assert card.bias.H == (0, 0, 0)
     assert (card.material.Ku, card.torque.Lambda, card.torque.eps_prime) == (0, 1, 0)
+    assert card.torque.oersted == "off"
+
+
+def test_the_oersted_field_is_off_or_has_a_direction(card_values):
+    assert parse_card(put(card_values, "torque.oersted", "down")).torque.oersted == "down"
+    with pytest.raises(SpinloomError, match=r"torque\.oersted: .*'off', 'up' or 'down'; got 'left'"):
+        parse_card(put(card_values, "torque.oersted", "left"))
+
+
+def test_cards_stored_before_the_oersted_field_was_an_option_are_equal(disc):
+    text = disc.to_json().replace(',"oersted":"off"', "")
+    assert "oersted" not in text
+    assert DeviceCard.from_json(text) == disc
 
 
 def test_area_and_thickness(disc):

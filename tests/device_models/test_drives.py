@@ -55,6 +55,34 @@ def test_noise_is_band_limited():
         assert power[frequency > 30e9].sum() < 0.1 * power.sum()
 
 
+@pytest.mark.parametrize("tick", [7.5e-12, 27e-12, 30e-12, 56e-12, 1e-10, 1e-9])
+def test_tones_end_below_half_the_nyquist_frequency(tick):
+    """Also the third harmonic, whatever the tick; the clip alone goes beyond, so drives that it cuts are left out."""
+    window, frequency = np.hanning(2000), np.fft.rfftfreq(2000, tick)
+    whole = 0
+    for seed in range(60):
+        u = calibration_drive("tones", 2000, tick, np.random.default_rng(seed))
+        if np.abs(u).max() < 1:
+            whole += 1
+            power = np.abs(np.fft.rfft(window * (u - u.mean()))) ** 2
+            assert power[frequency > 0.51 * 0.5 / tick].sum() < 1e-6 * power.sum()
+    assert whole > 5
+
+
+@pytest.mark.parametrize("tick", [1e-12, 7.5e-12, 27.7e-12])
+def test_tones_of_short_ticks_are_as_they_were(tick):
+    """The drives of the calibration sets that are shipped, drawn from 0.4 to 3 GHz."""
+    rng = np.random.default_rng(4)
+    amplitude, offset = np.exp(rng.uniform(np.log(0.4), np.log(4.0))), rng.uniform(-0.8, 0.8)
+    base = np.exp(rng.uniform(np.log(0.4e9), np.log(3e9)))
+    t = np.arange(300) * tick
+    u = np.zeros(300)
+    for harmonic in (1, 2, 3):
+        u += rng.normal() / harmonic * np.sin(2 * np.pi * harmonic * base * t + rng.uniform(0, 2 * np.pi))
+    expected = np.clip(offset + amplitude * u / np.abs(u).max(), -1, 1)
+    np.testing.assert_array_equal(calibration_drive("tones", 300, tick, np.random.default_rng(4)), expected)
+
+
 @pytest.mark.parametrize(("kind", "least"), [("holds", 2), ("steps", 50)])
 def test_holds_are_held(kind, least):
     u = calibration_drive(kind, 2000, 7.5e-12, np.random.default_rng(2))
@@ -139,7 +167,14 @@ def test_binary_waveform(tmp_path):
 
 
 def test_one_period(write):
-    np.testing.assert_array_equal(read_period(write("f\n0\n1\n0\n-1\n")), [0, 1, 0, -1])
+    np.testing.assert_array_equal(read_period(write("f\n0\n1\n0\n-1\n")), [[0], [1], [0], [-1]])
+
+
+def test_one_period_of_several_outputs(write):
+    f = read_period(write("f1,f2\n0,1\n1,0\n0,-1\n-1,0\n"))
+    np.testing.assert_array_equal(f, [[0, 1], [1, 0], [0, -1], [-1, 0]])
+    with pytest.raises(SpinloomError, match="column f2: expected at least 4 values that are not all equal"):
+        read_period(write("f1,f2\n0,1\n1,1\n0,1\n-1,1\n"))
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
+import jax
 import numpy as np
 import pytest
 
+from spinloom.device_models import scan
 from spinloom.device_models.engines import ENGINES, choose_engine, open_engine
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import Node, drive
+from spinloom.device_models.node import Node
+from spinloom.device_models.scan import drive
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +26,9 @@ def coarse_engine(coarse_card):
 def replayed(reference):
     """<m> after each tick, and the fields after the first and the last."""
     engine = EmbeddedEngine(reference.card, reference.tick, reference.initial)
-    state, first = drive(engine, reference.u[:1, None])
+    state, first = drive(engine.node, reference.u[:1, None])
     early = engine.field(state)
-    state, rest = drive(engine, reference.u[1:, None], state)
+    state, rest = drive(engine.node, reference.u[1:, None], state)
     return np.concatenate([first, rest])[:, 0], early, engine.field(state)
 
 
@@ -49,24 +55,30 @@ def test_the_stored_fields_belong_to_the_stored_averages(reference):
 
 def test_relaxation_finds_oommfs_equilibrium(reference):
     engine = EmbeddedEngine(reference.card, reference.tick)
-    state, m = engine.start(1)
+    m = engine.node.moment(engine.node.start(1))
     np.testing.assert_allclose(m[0], reference.m_initial, atol=1e-4)
-    assert np.abs(engine.field(state) - reference.initial).max() < 1e-3
+    assert np.abs(engine.equilibria[0] - reference.initial).max() < 1e-3
 
 
 def test_is_a_node(coarse_engine, coarse_card):
-    assert isinstance(coarse_engine, Node)
-    assert coarse_engine.tick == 7.5e-12
+    node = coarse_engine.node
+    assert isinstance(node, Node)
+    assert (node.tick, node.channels, node.devices, node.traceable) == (7.5e-12, ("drive",), 1, True)
     assert coarse_engine.version
-    state, m = coarse_engine.start(3)
+    assert (coarse_engine.live, coarse_engine.batched) == (True, True)
+    assert coarse_engine.cards == (coarse_card,)
+    assert coarse_engine.costs(None, 1.0, 10) == {}
+    state = node.start(3)
+    inputs = np.array([[0.5], [0.0], [-0.5]])
+    m = node.moment(state)
     assert np.shape(m) == (3, 3)
-    after, m1 = coarse_engine.step(state, np.array([0.5, 0.0, -0.5]))
+    after = node.step(state, inputs)
+    m1 = node.moment(after)
     assert np.shape(m1) == (3, 3)
+    np.testing.assert_array_equal(node.observe(after), m1 @ np.array(coarse_card.readout.axis))
     np.testing.assert_allclose(m1[1], m[1], atol=1e-6)
     assert m1[0, 0] > m1[1, 0] > m1[2, 0]
-    again, m2 = coarse_engine.step(state, np.array([0.5, 0.0, -0.5]))
-    np.testing.assert_array_equal(m1, m2)
-    for a, b in zip(after, again, strict=True):
+    for a, b in zip(after, node.step(state, inputs), strict=True):
         np.testing.assert_array_equal(a, b)
     field = coarse_engine.field(after, 2)
     assert field.shape == (*coarse_card.geometry.shape_cells, 3)
@@ -78,18 +90,18 @@ def test_is_a_node(coarse_engine, coarse_card):
 
 def test_devices_of_a_batch_do_not_know_of_each_other(coarse_engine):
     u = np.random.default_rng(7).uniform(-1, 1, (40, 5))
-    _, together = drive(coarse_engine, u)
+    _, together = drive(coarse_engine.node, u)
     for device in (0, 4):
-        _, alone = drive(coarse_engine, u[:, [device]])
+        _, alone = drive(coarse_engine.node, u[:, [device]])
         np.testing.assert_allclose(together[:, device], alone[:, 0], rtol=0, atol=1e-12)
 
 
 def test_drive_goes_on_where_it_stopped(coarse_engine):
     u = np.random.default_rng(8).uniform(-1, 1, (130, 2))
     done = []
-    _, whole = drive(coarse_engine, u, progress=done.append)
-    state, first = drive(coarse_engine, u[:60])
-    _, second = drive(coarse_engine, u[60:], state)
+    _, whole = drive(coarse_engine.node, u, progress=done.append)
+    state, first = drive(coarse_engine.node, u[:60])
+    _, second = drive(coarse_engine.node, u[60:], state)
     np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=0, atol=1e-13)
     assert sum(done) == 130
 
@@ -97,8 +109,8 @@ def test_drive_goes_on_where_it_stopped(coarse_engine):
 def test_convolution_gives_the_same_motion(coarse_card, coarse_engine, monkeypatch):
     monkeypatch.setattr("spinloom.device_models.engines.fields.DENSE_LIMIT", 0)
     u = np.random.default_rng(9).uniform(-1, 1, (30, 2))
-    _, convolved = drive(EmbeddedEngine(coarse_card, 7.5e-12), u)
-    _, dense = drive(coarse_engine, u)
+    _, convolved = drive(EmbeddedEngine(coarse_card, 7.5e-12).node, u)
+    _, dense = drive(coarse_engine.node, u)
     np.testing.assert_allclose(convolved, dense, rtol=0, atol=1e-9)
 
 
@@ -106,7 +118,7 @@ def test_play_with_even_holds_is_step(coarse_engine):
     u = np.random.default_rng(10).uniform(-1, 1, (60, 2))
     done = []
     fields, played = coarse_engine.play(np.full(60, 7.5e-12), u, progress=done.append)
-    end, driven = drive(coarse_engine, u)
+    end, driven = drive(coarse_engine.node, u)
     np.testing.assert_allclose(played, driven, rtol=0, atol=1e-12)
     for device in (0, 1):
         np.testing.assert_allclose(fields[device], coarse_engine.field(end, device), rtol=0, atol=1e-12)
@@ -125,14 +137,14 @@ def test_play_with_uneven_holds_is_step_at_their_common_divisor(coarse_engine):
     ticks = np.array([3, 1, 7, 2, 12, 1])
     u = np.array([0.9, -0.3, 0.1, 1.0, -1.0, 0.4])
     _, played = coarse_engine.play(ticks * 7.5e-12, u[:, None])
-    _, driven = drive(coarse_engine, np.repeat(u, ticks)[:, None])
+    _, driven = drive(coarse_engine.node, np.repeat(u, ticks)[:, None])
     np.testing.assert_allclose(played, driven[np.cumsum(ticks) - 1], rtol=0, atol=1e-6)
 
 
 def test_the_tick_does_not_change_the_motion(coarse_card, coarse_engine):
     u = np.array([0.9, -0.3, 0.5])
-    _, fine = drive(coarse_engine, np.repeat(u, 8)[:, None])
-    _, coarse = drive(EmbeddedEngine(coarse_card, 60e-12), u[:, None])
+    _, fine = drive(coarse_engine.node, np.repeat(u, 8)[:, None])
+    _, coarse = drive(EmbeddedEngine(coarse_card, 60e-12).node, u[:, None])
     np.testing.assert_allclose(fine[7::8], coarse, rtol=0, atol=1e-6)
 
 
@@ -161,9 +173,8 @@ def test_initial_field_is_taken_as_it_is(coarse_card):
     mask = coarse_card.geometry.mask()
     initial = mask[..., None] * np.array([0.0, 3.0, 4.0])
     engine = EmbeddedEngine(coarse_card, 1e-11, initial)
-    state, m = engine.start(2)
-    np.testing.assert_allclose(m, [[0, 0.6, 0.8]] * 2, atol=1e-15)
-    np.testing.assert_allclose(engine.field(state), initial / 5, atol=1e-15)
+    np.testing.assert_allclose(engine.node.moment(engine.node.start(2)), [[0, 0.6, 0.8]] * 2, atol=1e-15)
+    np.testing.assert_allclose(engine.equilibria[0], initial / 5, atol=1e-15)
 
 
 def test_engines_by_name(coarse_card):
@@ -171,6 +182,101 @@ def test_engines_by_name(coarse_card):
     with open_engine(choose_engine("embedded"), coarse_card, 1e-11) as engine:
         assert isinstance(engine, EmbeddedEngine)
         assert engine.input() == ""
-        np.testing.assert_allclose(engine.equilibrium, engine.field(engine.start(1)[0]), atol=1e-15)
+        np.testing.assert_array_equal(engine.equilibria[0], engine.field(engine.node.start(1)))
     with pytest.raises(SpinloomError, match="engine: expected one of embedded"):
         choose_engine("mumax")
+
+
+def test_a_batch_of_different_devices_is_each_on_its_own(coarse_card, alter):
+    """Material, bias, torque and axis differ, and one mesh is 3 % larger."""
+    geometry = {"size": (61.8e-9, 61.8e-9, 2.06e-9), "cell": (10.3e-9, 10.3e-9, 2.06e-9)}
+    cards = [
+        coarse_card,
+        alter(
+            coarse_card,
+            material={"Ms": 1e6, "A": 1e-11, "Ku": 1e5, "Ku_axis": (1, 0, 1), "alpha": 0.03},
+            bias={"H": (0, 9e3, 1e3)},
+            torque={"Lambda": 1.5, "eps_prime": 0.1, "P": 0.5, "polariser": (0, 1, 1)},
+            readout={"axis": (1, 1, 0)},
+        ),
+        alter(coarse_card, geometry=geometry),
+    ]
+    mask = coarse_card.geometry.mask()
+    initial = mask[..., None] * np.array([0.3, 1.0, 0.2])
+    together = EmbeddedEngine(cards, 7.5e-12, initial)
+    which = np.array([1, 0, 2, 1])
+    u = np.random.default_rng(12).uniform(-1, 1, (50, 4))
+    uneven = np.random.default_rng(13).uniform(1e-12, 2e-11, 50)
+    fields, m = together.play(uneven, u, devices=which)
+    _, m_even = together.play(np.full(50, 7.5e-12), u, devices=which)
+    signals = together.node.observe(together.node.start(4, devices=which))
+    for at in range(3):
+        alone = EmbeddedEngine(cards[which[at]], 7.5e-12, initial)
+        alone_fields, alone_m = alone.play(uneven, u[:, [at]])
+        np.testing.assert_allclose(m[:, at], alone_m[:, 0], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(fields[at], alone_fields[0], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(signals[at], alone.node.observe(alone.node.start(1))[0], rtol=0, atol=1e-14)
+    _, m_alone = alone.play(np.full(50, 7.5e-12), u[:, [2]])
+    np.testing.assert_allclose(m_even[:, 2], m_alone[:, 0], rtol=0, atol=1e-12)
+    assert np.abs(m[:, 1] - m[:, 0]).max() > 0.01 < np.abs(m[:, 1] - m[:, 2]).max()
+
+
+def test_each_device_has_its_own_equilibrium(coarse_card, alter):
+    cards = [coarse_card, alter(coarse_card, bias={"H": (3e3, 6e3, 0)}), alter(coarse_card, material={"alpha": 0.5})]
+    found = EmbeddedEngine(cards, 7.5e-12).equilibria
+    assert found.shape == (3, 6, 6, 1, 3)
+    np.testing.assert_array_equal(found[0], found[2])
+    for card, field in zip(cards, found, strict=True):
+        np.testing.assert_allclose(field, EmbeddedEngine(card, 7.5e-12).equilibria[0], rtol=0, atol=1e-7)
+    assert np.abs(found[0] - found[1]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("geometry", "message"),
+    [
+        ({"size": (70e-9, 60e-9, 2e-9)}, r"disc60 has .* on a mesh of \(7, 6, 1\).* scale the cell with the size"),
+        ({"shape": "box"}, "disc60 has 36 magnetic cells"),
+        (
+            {"size": (60e-9, 60e-9, 3e-9), "cell": (10e-9, 10e-9, 3e-9)},
+            "10 x 10 x 3 nm, .* 10 x 10 x 2 nm; .*proportion",
+        ),
+    ],
+)
+def test_devices_on_meshes_that_share_nothing_are_refused(coarse_card, alter, geometry, message):
+    with pytest.raises(SpinloomError, match=message):
+        EmbeddedEngine([coarse_card, alter(coarse_card, geometry=geometry)], 7.5e-12)
+
+
+def test_an_engine_is_freed_and_its_like_is_not_compiled_again(coarse_card, alter):
+    mask = coarse_card.geometry.mask()
+    initial = mask[..., None] * np.array([0.0, 1.0, 0.0])
+    u = np.zeros((5, 3))
+    uneven = np.linspace(5e-12, 9e-12, 5)
+
+    def run(card):
+        engine = EmbeddedEngine(card, 7.5e-12, initial)
+        drive(engine.node, u)
+        engine.play(uneven, u)
+        return [weakref.ref(thing) for thing in (engine, engine.node, engine.node.field.blocks[0])]
+
+    used = run(coarse_card)
+    gc.collect()
+    assert [thing() for thing in used] == [None, None, None]
+    compiled = scan._compiled._cache_size()
+    run(alter(coarse_card, material={"Ms": 7e5}, bias={"H": (0, 9e3, 0)}))
+    assert scan._compiled._cache_size() == compiled
+
+
+def test_the_drive_can_be_found_by_its_gradient(coarse_engine):
+    node = coarse_engine.node
+    state = node.start(2)
+
+    @jax.jit
+    def signal(u):
+        return node.observe(node.step(state, u[:, None])).sum()
+
+    u, h = np.array([0.2, -0.4]), 1e-5
+    found = jax.jit(jax.grad(signal))(u)
+    for at in range(2):
+        e = h * np.eye(2)[at]
+        np.testing.assert_allclose(found[at], (signal(u + e) - signal(u - e)) / (2 * h), rtol=1e-6)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spinloom.device_models.card import MU0
-from spinloom.device_models.engines.fields import DENSE_LIMIT, dense_field, fft_field, linear_field
+from spinloom.device_models.engines.convolution import Convolved
+from spinloom.device_models.engines.fields import DENSE_LIMIT, Dense, Shared, linear_field
 
 SHAPES = {
     "one layer": {"size": (40e-9, 32e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)},
@@ -14,6 +15,18 @@ SHAPES = {
     "one column": {"size": (4e-9, 4e-9, 20e-9), "cell": (4e-9, 4e-9, 4e-9)},
     "uneven cells": {"size": (40e-9, 30e-9, 4e-9), "cell": (5e-9, 3e-9, 1e-9)},
 }
+
+
+def dense_field(card, mask):
+    return Dense.of(card, mask).at(np.zeros(1, dtype=int))
+
+
+def fft_field(card, mask):
+    return Convolved.of([card], mask).at(np.zeros(1, dtype=int))
+
+
+def field_of(card):
+    return linear_field([card], card.geometry.mask()).at(np.zeros(1, dtype=int))
 
 
 def random_directions(cells, devices, seed):
@@ -35,7 +48,7 @@ def test_matrix_and_convolution_agree(disc, alter, shape, Ku, axis):
 def test_the_field_is_linear_and_symmetric(disc, alter):
     """Reciprocity: the energy's second derivative is symmetric, so a . H(b) = b . H(a)."""
     card = alter(disc, geometry=SHAPES["three layers"], material={"Ku": 4e5, "Ku_axis": (1, 0, 1)})
-    field = linear_field(card, card.geometry.mask())
+    field = field_of(card)
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((2, 3, card.geometry.mask().sum(), 1))
     ha, hb = (np.stack(field(tuple(v))) for v in (a, b))
@@ -53,7 +66,7 @@ def exchange_and_anisotropy(card, mask, m):
     pair = tensor[(slice(None), *np.moveaxis(offset, -1, 0))]
     full = pair[[[0, 3, 4], [3, 1, 5], [4, 5, 2]]]
     demag = -card.material.Ms * np.einsum("abij,bjd->aid", full, np.stack(m))
-    return np.stack(linear_field(card, mask)(m)) - demag
+    return np.stack(field_of(card)(m)) - demag
 
 
 def test_exchange_of_a_spin_spiral(disc, alter):
@@ -102,6 +115,29 @@ def test_choice_by_size(disc, alter):
     for card in (small, large):
         mask = card.geometry.mask()
         m = random_directions(mask.sum(), 1, 4)
-        np.testing.assert_allclose(
-            np.stack(linear_field(card, mask)(m)), np.stack(fft_field(card, mask)(m)), rtol=0, atol=1e-3
-        )
+        np.testing.assert_allclose(np.stack(field_of(card)(m)), np.stack(fft_field(card, mask)(m)), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [Shared, Convolved])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_devices_that_differ_have_their_own_field(disc, alter, shape, kind):
+    """Other materials, and a mesh 3 % larger: each member of the batch feels what its card alone says."""
+    larger = {name: tuple(1.03 * d for d in edges) for name, edges in shape.items()}
+    cards = [
+        alter(disc, geometry=shape),
+        alter(disc, geometry=shape, material={"Ms": 1.1e6, "A": 9e-12, "Ku": 3e5, "Ku_axis": (1, 2, 3)}),
+        alter(disc, geometry=larger, material={"Ku": -1e5}),
+    ]
+    mask = cards[0].geometry.mask()
+    which = np.array([2, 0, 1, 2])
+    m = random_directions(mask.sum(), 4, 5)
+    found = np.stack(kind.of(cards, mask).at(which)(m))
+    for at, device in enumerate(which):
+        alone = np.stack(dense_field(cards[device], mask)(tuple(c[:, [at]] for c in m)))[..., 0]
+        np.testing.assert_allclose(found[..., at], alone, rtol=0, atol=1e-12 * np.abs(alone).max())
+
+
+def test_devices_with_the_same_field_share_one_matrix(disc, alter):
+    mask = disc.geometry.mask()
+    assert isinstance(linear_field([disc, alter(disc, material={"alpha": 0.02})], mask), Dense)
+    assert isinstance(linear_field([disc, alter(disc, material={"A": 1e-11})], mask), Shared)

@@ -192,3 +192,19 @@ def test_a_full_disk_ends_with_a_message_and_leaves_what_was_there(tmp_path, mon
         files.save(xr.Dataset({"a": ("x", [2.0])}), path, "thing", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["x.nc"]
     assert files.load(path, "thing", 1)["a"].item() == 1.0
+
+
+def test_json_is_valid_whatever_the_numbers_are():
+    """Readers other than Python's know no NaN and no Infinity."""
+    value = {"a": [1, float("nan"), {"b": (float("inf"), -float("inf"), 2.5)}], "c": None, "d": "NaN", "e": True}
+
+    def refused(word):
+        raise AssertionError(f"not JSON: {word}")
+
+    expected = {"a": [1, None, {"b": [None, None, 2.5]}], "c": None, "d": "NaN", "e": True}
+    for indent in (None, 2):
+        assert json.loads(files.to_json(value, indent), parse_constant=refused) == expected
+
+
+def test_json_of_numpys_numbers():
+    assert files.to_json({"a": np.float64("nan"), "b": np.float64(0.1)}) == '{"a": null, "b": 0.1}'

@@ -10,18 +10,19 @@ import pytest
 
 from spinloom.device_models.card import MU0
 from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.equilibria import relax
 from spinloom.device_models.engines.fields import linear_field
 from spinloom.device_models.engines.llg import (
     ELEMENTARY_CHARGE,
     HBAR,
+    Motion,
     advance,
     llg,
     longest_step,
-    relax,
     spin_torque_field,
 )
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import drive
+from spinloom.device_models.scan import drive
 
 CUBE = {"shape": "box", "size": (3e-9,) * 3, "cell": (3e-9,) * 3}
 
@@ -36,10 +37,15 @@ def macrospin(disc, alter):
     return make
 
 
+def right_hand_side(card, n=1):
+    which = np.zeros(n, dtype=int)
+    return llg(Motion.of([card]).at(which), linear_field([card], card.geometry.mask()).at(which))
+
+
 def roll(card, m0, tick, n_ticks, u=0.0):
     initial = np.zeros((1, 1, 1, 3))
     initial[0, 0, 0] = m0
-    _, m = drive(EmbeddedEngine(card, tick, initial), np.full((n_ticks, 1), u))
+    _, m = drive(EmbeddedEngine(card, tick, initial).node, np.full((n_ticks, 1), u))
     return m[:, 0]
 
 
@@ -59,7 +65,7 @@ def test_precession_and_damping_of_a_macrospin(macrospin, alpha):
 
 def test_the_error_falls_with_the_fourth_power_of_the_step(macrospin):
     card = macrospin(material={"alpha": 0.02}, bias={"H": (0, 0, 1e6)})
-    rhs = llg(card, linear_field(card, card.geometry.mask()))
+    rhs = right_hand_side(card)
     start = tuple(jnp.full((1, 1), c) for c in (1.0, 0.0, 0.0))
     omega = card.material.gamma0 * 1e6 / (1 + 0.02**2)
     span = 2e-11
@@ -67,7 +73,7 @@ def test_the_error_falls_with_the_fourth_power_of_the_step(macrospin):
     exact = np.array([np.sin(theta) * np.cos(omega * span), np.sin(theta) * np.sin(omega * span), np.cos(theta)])
     errors = []
     for steps in (40, 80):
-        m = advance(rhs, start, jnp.zeros(1), span / steps, steps)
+        m = advance(rhs, start, jnp.zeros(1), span, steps, steps)
         errors.append(np.linalg.norm(np.stack(m)[:, 0, 0] - exact))
     assert 12 < errors[0] / errors[1] < 40
 
@@ -84,7 +90,7 @@ def test_slonczewski_torque(macrospin, Lambda, eps_prime, u):
     rng = np.random.default_rng(5)
     m = rng.standard_normal((8, 3))
     m /= np.linalg.norm(m, axis=1, keepdims=True)
-    rhs = llg(card, linear_field(card, card.geometry.mask()))
+    rhs = right_hand_side(card, 8)
     found = np.stack(rhs(tuple(jnp.asarray(m.T[:, None, :])), jnp.full(8, u)))[:, 0, :].T
 
     Ms, alpha, gamma = card.material.Ms, card.material.alpha, card.material.gamma0
@@ -123,12 +129,12 @@ def test_the_longest_step_is_stable(disc, alter, name):
     }[name]
     card = alter(disc, **changes)
     mask = card.geometry.mask()
-    rhs = llg(card, linear_field(card, mask))
+    rhs = right_hand_side(card)
     start = np.random.default_rng(6).standard_normal((3, mask.sum(), 1))
     start = tuple(start / np.linalg.norm(start, axis=0))
     dt = longest_step(card)
-    coarse = np.stack(advance(rhs, start, jnp.ones(1), dt, 60))
-    fine = np.stack(advance(rhs, start, jnp.ones(1), dt / 8, 480))
+    coarse = np.stack(advance(rhs, start, jnp.ones(1), 60 * dt, 60, 60))
+    fine = np.stack(advance(rhs, start, jnp.ones(1), 60 * dt, 480, 480))
     assert np.isfinite(coarse).all()
     np.testing.assert_allclose(np.linalg.norm(coarse, axis=0), 1, atol=1e-12)
     assert np.sqrt(((coarse - fine) ** 2).sum(axis=0).mean()) < 0.2
@@ -145,7 +151,7 @@ def test_a_layer_of_several_cells_feels_the_same_torque(disc, alter):
         def nothing(m):
             return tuple(0 * c for c in m)
 
-        rates.append(np.stack(llg(card, nothing)(m, jnp.ones(1))).mean(axis=1)[:, 0])
+        rates.append(np.stack(llg(Motion.of([card]), nothing)(m, jnp.ones(1))).mean(axis=1)[:, 0])
     np.testing.assert_allclose(rates[1:], np.broadcast_to(rates[0], (2, 3)), rtol=1e-12, atol=1)
 
 
@@ -154,7 +160,7 @@ def test_a_thick_layer_moves_as_one_of_one_cell(disc, alter):
     moments = []
     for dz in (2e-9, 1e-9):
         card = alter(disc, geometry={"size": (20e-9, 20e-9, 2e-9), "cell": (4e-9, 4e-9, dz)})
-        moments.append(drive(EmbeddedEngine(card, 1e-11), np.full((20, 1), 0.8))[1])
+        moments.append(drive(EmbeddedEngine(card, 1e-11).node, np.full((20, 1), 0.8))[1])
     assert np.abs(np.diff(moments[0], axis=0)).max() > 1e-2
     np.testing.assert_allclose(moments[0], moments[1], atol=2e-4)
 
@@ -162,7 +168,7 @@ def test_a_thick_layer_moves_as_one_of_one_cell(disc, alter):
 def test_relaxation_reaches_a_state_without_torque(disc, alter):
     card = alter(disc, geometry={"size": (24e-9, 24e-9, 2e-9)}, start={"m": (1, -1, 0.3)})
     mask = card.geometry.mask()
-    field = linear_field(card, mask)
+    field = linear_field([card], mask).at(np.zeros(1, dtype=int))
     start = tuple(jnp.full((mask.sum(), 1), c) for c in card.start.m)
     m, torque = relax(field, card.bias.H, start, 1e-4, 100_000)
     assert torque <= 1e-4
@@ -172,6 +178,6 @@ def test_relaxation_reaches_a_state_without_torque(disc, alter):
 
 
 def test_relaxation_that_cannot_end_says_so(disc, alter, monkeypatch):
-    monkeypatch.setattr("spinloom.device_models.engines.embedded.RELAX_LIMIT", 3)
+    monkeypatch.setattr("spinloom.device_models.engines.equilibria.RELAX_LIMIT", 3)
     with pytest.raises(SpinloomError, match=r"start\.m: relaxation of disc60 stopped"):
         EmbeddedEngine(alter(disc, geometry={"size": (24e-9, 24e-9, 2e-9)}, start={"m": (1, 0.2, 0)}), 1e-11)

@@ -28,9 +28,10 @@ def test_a_set_says_what_made_it(shipped):
     assert '"oommfc"' in dataset.attrs["versions"]
     assert DeviceCard.from_json(dataset.attrs["card"]) == card
     drives = Protocol.model_validate_json(dataset.attrs["protocol"]).drives()
-    np.testing.assert_array_equal(dataset["u"].values, drives)
+    # Sines and transforms differ in the last digit from one processor to the next.
+    np.testing.assert_allclose(dataset["u"].values, drives, rtol=0, atol=1e-14)
     text = str(dataset["oommf_input"].values)
-    assert f"set spinloom_u {{ {float(drives[0, 0])!r} " in text
+    assert f"set spinloom_u {{ {float(dataset['u'].values[0, 0])!r} " in text
     assert "stage_count 800" in text
 
 
@@ -46,7 +47,7 @@ def test_the_embedded_engine_follows_it(shipped):
 
 def test_the_relaxed_starts_agree(shipped):
     card, dataset = shipped
-    ours = EmbeddedEngine(card, 7.5e-12).equilibrium
+    ours = EmbeddedEngine(card, 7.5e-12).equilibria[0]
     np.testing.assert_allclose(ours, dataset["field_start"].values, rtol=0, atol=1e-5)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from spinloom.device_models.card import MU0, parse_card
 from spinloom.device_models.engines.embedded import EmbeddedEngine
-from spinloom.device_models.node import drive
+from spinloom.device_models.scan import drive
 
 pytestmark = pytest.mark.slow
 
@@ -61,8 +61,7 @@ def film(B):
 @pytest.fixture(scope="module")
 def s_state():
     engine = EmbeddedEngine(film((0, 0, 0)), 1e-12)
-    state, m = engine.start(1)
-    return engine.field(state), np.asarray(m)[0]
+    return engine.equilibria[0], np.asarray(engine.node.moment(engine.node.start(1)))[0]
 
 
 def test_s_state(s_state):
@@ -71,7 +70,7 @@ def test_s_state(s_state):
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_reversal(s_state, case):
-    _, m = drive(EmbeddedEngine(film(case.B), 1e-12, s_state[0]), np.zeros((case.ps, 1)))
+    _, m = drive(EmbeddedEngine(film(case.B), 1e-12, s_state[0]).node, np.zeros((case.ps, 1)))
     m = m[:, 0]
     after = int(np.argmax(m[:, 0] < 0))
     share = m[after - 1, 0] / (m[after - 1, 0] - m[after, 0])

@@ -1,36 +1,21 @@
-"""A node whose answer is known: r follows the drive with one pole."""
+"""Two junctions that differ, in full micromagnetics."""
 
-import jax.numpy as jnp
-import numpy as np
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
-
-class LowPass:
-    """``m_x`` relaxes to the drive by a fixed share in every tick."""
-
-    name, version = "low pass", "1"
-
-    def __init__(self, share=0.4, traceable=True):
-        self.tick, self.traceable, self.share = 1e-11, traceable, share
-        self.drives = []
-
-    def start(self, n):
-        m = jnp.tile(jnp.array([0.0, 1.0, 0.0]), (n, 1))
-        return m, m
-
-    def step(self, state, u):
-        if not self.traceable:
-            self.drives.append(np.array(u))
-        x = state[:, 0] + self.share * (jnp.asarray(u) - state[:, 0])
-        m = jnp.stack([x, jnp.sqrt(1 - 0.9 * x**2), 0 * x], axis=1)
-        return m, m
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines.embedded import EmbeddedEngine
 
 
-@pytest.fixture
-def low_pass():
-    return LowPass()
+@pytest.fixture(scope="session")
+def other_card(coarse_card: DeviceCard, alter: Any) -> DeviceCard:
+    """The coarse disc with another damping, bias and read-out axis."""
+    return alter(coarse_card, material={"alpha": 0.15}, bias={"H": (500.0, 9e3, 0.0)}, readout={"axis": (1, 1, 0)})
 
 
-@pytest.fixture
-def plain_low_pass():
-    return LowPass(traceable=False)
+@pytest.fixture(scope="session")
+def two_junctions(coarse_card: DeviceCard, other_card: DeviceCard) -> EmbeddedEngine:
+    return EmbeddedEngine([coarse_card, other_card], 7.5e-12)

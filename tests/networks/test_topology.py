@@ -1,9 +1,11 @@
 """The fixed weights."""
 
+import jax
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.topology import Topology, Weights, draw
 
 TOPOLOGY = Topology(nodes=30, spectral_radius=0.7, density=0.2, feedback=2.0, input=1.5, bias=0.5, gain=0.8)
@@ -43,7 +45,76 @@ def test_impossible_topologies_are_refused(wrong):
 
 
 def test_batches_are_taken_apart_and_put_together_again():
-    weights = draw(TOPOLOGY, [1, 2, 3])
+    weights = draw(TOPOLOGY, [1, 2, 3], outputs=2)
+    assert (weights.networks, weights.nodes, weights.outputs) == (3, 30, 2)
     together = Weights.stack([weights.one(k) for k in range(3)])
-    np.testing.assert_array_equal(together.W, weights.W)
+    for ours, theirs in zip(together.arrays(), weights.arrays(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert together.devices is None
     np.testing.assert_array_equal(weights.repeat(2).b, np.repeat(weights.b, 2, axis=0))
+    np.testing.assert_array_equal(weights.take(slice(1, 3)).w_fb, weights.w_fb[1:3])
+
+
+def test_trials_of_a_network_share_its_recurrent_weights():
+    weights = draw(TOPOLOGY, [1, 2])
+    trials = weights.repeat(6)
+    assert (trials.networks, trials.nodes, trials.W.shape) == (12, 30, (2, 30, 30))
+    again = trials.repeat(2)
+    assert (again.networks, len(again.W)) == (24, 2)
+    np.testing.assert_array_equal(again.b, np.repeat(weights.b, 12, axis=0))
+
+
+@pytest.mark.parametrize("span", [(0, 12), (0, 4), (4, 8), (3, 9), (5, 12), (7, 8)])
+def test_any_trials_keep_the_weights_of_their_network(span):
+    """Whatever is shared: a cut may fall between networks, or within one."""
+    weights = draw(TOPOLOGY, [1, 2, 3])
+    some = weights.repeat(4).take(slice(*span))
+    owner = np.repeat(np.arange(3), 4)[slice(*span)]
+    shared = np.repeat(some.W, some.networks // len(some.W), axis=0)
+    np.testing.assert_array_equal(shared, weights.W[owner])
+    np.testing.assert_array_equal(some.b, weights.b[owner])
+    both = Weights.stack([some, weights])
+    assert both.networks == some.networks + 3
+    np.testing.assert_array_equal(both.W, np.concatenate([weights.W[owner], weights.W]))
+
+
+def test_the_first_output_does_not_depend_on_how_many_follow():
+    one, many = draw(TOPOLOGY, [1, 2]), draw(TOPOLOGY, [1, 2], outputs=4)
+    assert one.w_fb.shape == (2, 30, 1)
+    assert many.w_fb.shape == (2, 30, 4)
+    assert many.w_out.shape == (2, 4, 31)
+    np.testing.assert_array_equal(many.w_fb[..., 0], one.w_fb[..., 0])
+    for name in ("W", "W_in", "b", "gain"):
+        np.testing.assert_array_equal(getattr(many, name), getattr(one, name))
+    assert np.abs(np.corrcoef(many.w_fb[0].T) - np.eye(4)).max() < 0.7
+
+
+def test_the_kind_of_device_of_each_node_goes_with_its_network():
+    weights = draw(TOPOLOGY.model_copy(update={"nodes": 3}), [1, 2])
+    assert weights.which() is None
+    mixed = weights.with_devices(np.array([[0, 1, 2], [2, 2, 0]]))
+    assert mixed.which().tolist() == [0, 1, 2, 2, 2, 0]
+    assert mixed.repeat(2).which().reshape(4, 3).tolist() == [[0, 1, 2], [0, 1, 2], [2, 2, 0], [2, 2, 0]]
+    assert mixed.one(1).which().tolist() == [2, 2, 0]
+    assert mixed.with_readout(np.ones((2, 1, 4))).devices == mixed.devices
+    assert mixed.without_devices().which() is None
+    # Networks of which nothing is said are of the first device.
+    assert Weights.stack([weights, mixed.one(0)]).which().tolist() == [0] * 6 + [0, 1, 2]
+
+
+@pytest.mark.parametrize("devices", [[0, 1, 2], [[0, 1, 2]], [[0, 1], [0, 1], [1, 1]], 0])
+def test_a_device_for_each_node_of_each_network(devices):
+    weights = draw(TOPOLOGY.model_copy(update={"nodes": 3}), [1, 2])
+    with pytest.raises(SpinloomError, match=r"devices: expected \(networks, nodes\) = \(2, 3\), got shape"):
+        weights.with_devices(devices)
+
+
+def test_weights_are_a_tree_of_arrays():
+    """So they are arguments of compiled functions; which devices the nodes are is a part of the form."""
+    weights = draw(TOPOLOGY, [1, 2]).with_devices([[0] * 30, [1] * 30])
+    leaves, form = jax.tree.flatten(weights)
+    assert len(leaves) == 6
+    doubled = jax.tree.unflatten(form, [2 * leaf for leaf in leaves])
+    np.testing.assert_array_equal(doubled.W, 2 * weights.W)
+    assert doubled.devices == weights.devices
+    hash(form)

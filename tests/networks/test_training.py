@@ -1,71 +1,201 @@
 """FORCE, ridge and the classifier, on a node whose answer is known."""
 
-import jax
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
+from spinloom.device_models import scan
+from spinloom.device_models.scale import Scale
 from spinloom.networks import training
-from spinloom.networks.loop import run
+from spinloom.networks.loop import simulate
 from spinloom.networks.tasks import target
 from spinloom.networks.topology import Topology, draw
-from spinloom.networks.training import Training, force, teacher_forced_ridge, train, train_classifier
+from spinloom.networks.training import Training, force, teacher_forced_ridge, train, train_classifier, trim_phase
 from spinloom.networks.trials import classify, generate
 
-AXIS = (1.0, 0.0, 0.0)
 TOPOLOGY = Topology(nodes=20, spectral_radius=0.8, feedback=1.5, bias=0.6, gain=0.9)
 HOW = Training(teacher_periods=30, force_periods=60, noise=1e-3, ridge=1e-8, prior_ticks=500)
+
+
+def _circle(ticks=30):
+    phase = 2 * np.pi * np.arange(1, ticks + 1) / ticks
+    return np.column_stack([np.sin(phase), np.cos(phase)])
 
 
 @pytest.mark.parametrize("method", ["force", "ridge"])
 def test_a_trained_network_generates_a_sine_in_free_run(low_pass, method):
     f = target("sine", 30)
-    weights = train(low_pass, draw(TOPOLOGY, [0, 1]), AXIS, f, HOW.model_copy(update={"method": method}))
-    result = generate(low_pass, weights, AXIS, f, periods=10, washout=3)
+    weights = train(low_pass, draw(TOPOLOGY, [0, 1]), f, HOW.model_copy(update={"method": method}))
+    result = generate(low_pass, weights, f, periods=10, washout=3)
     assert result.nrmse.shape == (2,)
     assert result.nrmse.max() < 0.05
 
 
+@pytest.mark.parametrize("method", ["force", "ridge"])
+def test_a_trained_network_draws_a_circle_with_two_outputs(low_pass, method):
+    f = _circle()
+    weights = train(low_pass, draw(TOPOLOGY, [0, 1], outputs=2), f, HOW.model_copy(update={"method": method}))
+    assert weights.w_out.shape == (2, 2, 21)
+    result = generate(low_pass, weights, f, periods=10, washout=3)
+    assert result.z.shape == (300, 2, 2)
+    assert result.nrmse.max() < 0.05
+    assert result.shape_error.max() < 0.05
+    np.testing.assert_allclose((result.z**2).sum(axis=2), 1, atol=0.2)
+
+
+def test_a_network_is_trained_in_the_units_of_its_scale(low_pass):
+    node, f = Scale(mean=0.1, spread=0.6, reach=0.8).of(low_pass), target("sine", 30)
+    weights = train(node, draw(TOPOLOGY, [0]), f, HOW)
+    assert generate(node, weights, f, periods=10, washout=3).nrmse[0] < 0.05
+    assert generate(low_pass, weights, f, periods=10, washout=3).nrmse[0] > 0.2
+
+
+def test_a_network_of_different_devices_is_trained(make_low_pass):
+    node, f = make_low_pass(0.4, 0.7), target("sine", 30)
+    weights = draw(TOPOLOGY, [0]).with_devices([[0, 1] * 10])
+    trained = train(node, weights, f, HOW)
+    assert trained.devices == weights.devices
+    assert generate(node, trained, f, periods=10, washout=3).nrmse[0] < 0.05
+    assert generate(node, trained.without_devices(), f, periods=10, washout=3).nrmse[0] > 0.2
+
+
 def test_an_untrained_network_does_not(low_pass):
-    result = generate(low_pass, draw(TOPOLOGY, [0]), AXIS, target("sine", 30), periods=10, washout=3)
+    result = generate(low_pass, draw(TOPOLOGY, [0]), target("sine", 30), periods=10, washout=3)
     assert result.nrmse[0] > 0.9
 
 
-def test_recursive_least_squares_gives_the_batch_solution(low_pass, monkeypatch):
-    """With the target fed back, RLS from P = I / ridge and w = 0 ends at the ridge solution."""
-    weights = draw(TOPOLOGY, [0])
-    f = np.random.default_rng(0).normal(size=(40, 1))
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_recursive_least_squares_gives_the_batch_solution(plain_low_pass, monkeypatch, outputs):
+    """With the target fed back, RLS from P = I / ridge and w = 0 ends at the ridge solution of every output."""
+    weights = draw(TOPOLOGY, [0], outputs)
+    f = np.random.default_rng(0).normal(size=(40, 1, outputs))
     rows = []
 
-    def forced(node, a, carry, value):
-        carry, out = original(node, a, carry, value)
+    def forced(fixed, carry, value):
+        carry, out = original(fixed, carry, value)
         state, w, P = carry
-        rows.append(np.asarray(state.m[:, 0]))
+        rows.append(np.asarray(state.r[0]))
         return (state._replace(z=value), w, P), out
 
     original = training._force_tick
     monkeypatch.setattr(training, "_force_tick", forced)
-    low_pass.traceable = False
-    with jax.disable_jit():
-        trained = force(low_pass, weights, AXIS, f, 5, precision=0.1 * np.eye(21)[None])
-    X, y = np.column_stack([np.stack(rows), np.ones(200)]), np.tile(f[:, 0], 5)
+    trained = force(plain_low_pass, weights, f, 5, precision=0.1 * np.eye(21)[None])
+    X, y = np.column_stack([np.stack(rows), np.ones(200)]), np.tile(f[:, 0], (5, 1))
     expected = np.linalg.solve(X.T @ X + 0.1 * np.eye(21), X.T @ y)
-    np.testing.assert_allclose(trained.w_out[0, 0], expected, rtol=1e-6, atol=1e-9)
+    assert trained.w_out.shape == (1, outputs, 21)
+    np.testing.assert_allclose(trained.w_out[0], expected.T, rtol=1e-6, atol=1e-9)
+
+
+def test_force_is_the_same_compiled_and_plain(low_pass, plain_low_pass):
+    weights, f, done = draw(TOPOLOGY, [0, 1], 2), np.repeat(_circle()[:, None], 2, axis=1), []
+    compiled = force(low_pass, weights, f, 4, progress=done.append)
+    plain = force(plain_low_pass, weights, f, 4)
+    np.testing.assert_allclose(compiled.w_out, plain.w_out, rtol=1e-6, atol=1e-9)
+    assert done == [30] * 4
 
 
 def test_the_covariance_is_that_of_the_noisy_states(low_pass):
     weights, f = draw(TOPOLOGY, [0]), target("sine", 30)[:, None]
-    quiet = teacher_forced_ridge(low_pass, weights, AXIS, f, HOW.model_copy(update={"noise": 0.0})).covariance
-    noisy = teacher_forced_ridge(low_pass, weights, AXIS, f, HOW.model_copy(update={"noise": 0.1})).covariance
+    quiet = teacher_forced_ridge(low_pass, weights, f, HOW.model_copy(update={"noise": 0.0})).covariance
+    noisy = teacher_forced_ridge(low_pass, weights, f, HOW.model_copy(update={"noise": 0.1})).covariance
     assert np.linalg.eigvalsh(noisy[0])[2] > 10 * np.linalg.eigvalsh(quiet[0])[2]
 
 
 def test_networks_with_targets_of_their_own_train_side_by_side(low_pass):
     f = np.stack([target("sine", 30), target("harmonics", 30)], axis=1)
-    both = train(low_pass, draw(TOPOLOGY, [0, 0]), AXIS, f, HOW)
-    alone = train(low_pass, draw(TOPOLOGY, [0]), AXIS, f[:, 1], HOW)
+    both = train(low_pass, draw(TOPOLOGY, [0, 0]), f, HOW)
+    alone = train(low_pass, draw(TOPOLOGY, [0]), f[:, 1], HOW)
     assert both.w_out.shape == (2, 1, 21)
     assert np.abs(both.w_out[0] - both.w_out[1]).max() > 1e-3
     np.testing.assert_allclose(both.w_out[1], alone.w_out[0], rtol=1e-5, atol=1e-6)
+
+
+def test_each_try_feels_its_own_noise_and_the_best_is_kept(low_pass):
+    f = np.broadcast_to(target("sine", 30)[:, None], (30, 4, 1))
+    how = HOW.model_copy(update={"noise": 0.05, "tries": 2})
+    taught = teacher_forced_ridge(low_pass, draw(TOPOLOGY, [0]).repeat(4), f, how)
+    w = taught.weights.w_out
+    np.testing.assert_allclose(w[:2], w[2:], rtol=1e-9, atol=1e-12)
+    assert np.abs(w[0] - w[1]).max() > 1e-4
+    other = teacher_forced_ridge(low_pass, draw(TOPOLOGY, [0]), f[:, :1], how.model_copy(update={"seed": 1}))
+    assert np.abs(other.weights.w_out[0] - w[0]).max() > 1e-4
+
+
+def test_the_noise_of_training_is_not_that_of_the_weights(low_pass, monkeypatch):
+    """Equal seeds, and yet W and the noise are not made of the same numbers."""
+    targets = []
+
+    def watched(node, weights, **options):
+        targets.append(options["target"])
+        return simulate(node, weights, **options)
+
+    monkeypatch.setattr(training, "simulate", watched)
+    f, weights = target("sine", 30)[:, None], draw(TOPOLOGY, [0])
+    teacher_forced_ridge(low_pass, weights, f, HOW.model_copy(update={"tries": 1, "seed": 0}))
+    noise = (targets[0] - np.tile(f, (30, 1, 1))).ravel() / HOW.noise
+    assert noise.std() == pytest.approx(1, abs=0.1)
+    own = np.random.default_rng(0).standard_normal((20, 20))
+    kept = weights.W[0].ravel() != 0
+    assert np.corrcoef(own.ravel()[kept], weights.W[0].ravel()[kept])[0, 1] == pytest.approx(1)
+    assert abs(np.corrcoef(own.ravel(), noise[:400])[0, 1]) < 0.15
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_lead_makes_the_output_run_ahead_and_the_trim_takes_it_out(low_pass, outputs):
+    """A read-out that is spoilt by a share of the lead runs ahead; the trim finds the share again."""
+    f = _circle()[:, None, :outputs]
+    weights = draw(TOPOLOGY, [0], outputs)
+    taught = teacher_forced_ridge(low_pass, weights, f, HOW.model_copy(update={"tries": 1}))
+    assert taught.lead.shape == taught.weights.w_out.shape
+    ahead, behind = (taught.weights.with_readout(taught.weights.w_out + share * taught.lead) for share in (0.1, -0.1))
+    run = {"periods": 40, "washout": 4}
+    assert generate(low_pass, ahead, f, **run).phase_drift[0] > 0.005
+    assert generate(low_pass, behind, f, **run).phase_drift[0] < -0.005
+    for spoilt in (ahead, behind):
+        trimmed, error = trim_phase(low_pass, spoilt, f, taught.lead, rounds=6, periods=40)
+        result = generate(low_pass, trimmed, f, **run)
+        assert error == pytest.approx(result.nrmse)
+        assert result.nrmse[0] < 0.2 * generate(low_pass, spoilt, f, **run).nrmse[0]
+        assert abs(result.phase_drift[0]) < 5e-4
+
+
+def test_the_lead_is_the_readout_of_the_slope(low_pass):
+    """A share e of it on top of the read-out gives f(t + e)."""
+    f = _circle()[:, None]
+    taught = teacher_forced_ridge(low_pass, draw(TOPOLOGY, [0], 2), f, HOW.model_copy(update={"tries": 1}))
+    _, record = simulate(low_pass, taught.weights, target=np.tile(f, (4, 1, 1)), hold=np.ones(120, bool), record="r")
+    x = np.column_stack([record.r[-30:, 0], np.ones(30)])
+    slope = 2 * np.pi / 30 * np.column_stack([f[:, 0, 1], -f[:, 0, 0]])
+    np.testing.assert_allclose(x @ taught.lead[0].T, slope, atol=0.01)
+    np.testing.assert_allclose(x @ taught.weights.w_out[0].T, f[:, 0], atol=0.01)
+
+
+def test_a_network_that_cannot_be_trimmed_is_left_as_it_is(low_pass):
+    f = target("sine", 30)[:, None]
+    weights = draw(TOPOLOGY, [0]).with_readout(np.full((1, 1, 21), np.nan))
+    trimmed, error = trim_phase(low_pass, weights, f, np.ones((1, 1, 21)), rounds=2, periods=4)
+    assert error.tolist() == [np.inf]
+    np.testing.assert_array_equal(trimmed.w_out, weights.w_out)
+
+
+@pytest.mark.parametrize("method", ["force", "ridge"])
+def test_progress_counts_every_tick_of_the_training(low_pass, method):
+    done = []
+    how = Training(
+        method=method, teacher_periods=5, force_periods=3, trim_rounds=2, trim_periods=4, tries=1, prior_ticks=10
+    )
+    train(low_pass, draw(TOPOLOGY, [0]), target("sine", 30), how, done.append)
+    assert sum(done) == how.periods * 30
+
+
+def test_another_network_is_not_compiled_again(make_low_pass):
+    how = Training(teacher_periods=5, force_periods=3, trim_rounds=1, trim_periods=4, tries=1, prior_ticks=10)
+    f = target("sine", 30)
+    train(make_low_pass(0.4), draw(TOPOLOGY, [0]), f, how)
+    compiled = scan._compiled._cache_size()
+    train(make_low_pass(0.5), draw(TOPOLOGY, [1]), f, how)
+    assert scan._compiled._cache_size() == compiled
 
 
 def test_the_classifier_separates_what_can_be_separated():
@@ -86,8 +216,8 @@ def test_a_class_without_trials_is_told():
 
 def test_the_free_run_begins_on_the_networks_own_output(low_pass):
     f = target("sine", 30)
-    weights = train(low_pass, draw(TOPOLOGY, [0]), AXIS, f, HOW)
-    washout = np.tile(f, 2)[:, None]
+    weights = train(low_pass, draw(TOPOLOGY, [0]), f, HOW)
+    washout = np.tile(f, (2, 1))[:, None]
     hold = np.arange(60) < 59
-    state, record = run(low_pass, weights, AXIS, target=washout, hold=hold)
-    assert float(state.z[0]) == pytest.approx(record.z[-1, 0])
+    state, record = simulate(low_pass, weights, target=washout, hold=hold, record="z")
+    assert float(state.z[0, 0]) == pytest.approx(record.z[-1, 0, 0])

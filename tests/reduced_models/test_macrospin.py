@@ -10,7 +10,9 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from spinloom.device_models.calibration import Protocol, calibrate
+from spinloom.device_models.engines.demag import demag_tensor
 from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.llg import spin_torque_field
 from spinloom.reduced_models.macrospin import MacrospinModel
 from spinloom.reduced_models.model import fit_model
 from spinloom.reduced_models.rollout import RolloutScore, simulate, single_ticks
@@ -47,9 +49,6 @@ def test_recovers_the_constants_of_a_macrospin(trajectories, macrospin_card):
     model = MacrospinModel(tick=TICK, alpha=0.2, stiffness=4e5, damping_like=3e3).fit(X, y)
     assert model.alpha_ == pytest.approx(0.07, rel=1e-3)
     np.testing.assert_allclose(model.H_, macrospin_card.bias.H, rtol=2e-3)
-    from spinloom.device_models.engines.demag import demag_tensor
-    from spinloom.device_models.engines.llg import spin_torque_field
-
     factors = demag_tensor((1, 1, 1), macrospin_card.geometry.cell)[:3, 0, 0, 0]
     assert model.stiffness_[2] == pytest.approx(8e5 * (factors[2] - factors[1]), rel=1e-3)
     assert abs(model.stiffness_[0]) < 1e-3 * model.stiffness_[2]
@@ -59,11 +58,43 @@ def test_recovers_the_constants_of_a_macrospin(trajectories, macrospin_card):
     np.testing.assert_allclose(model.readout_, np.eye(4, 3), atol=1e-3)
 
 
-def test_roll_out_follows_a_macrospin(trajectories):
-    model = fit_model(trajectories, "macrospin")
-    assert model.holdout_nrmse < 1e-2
+@pytest.fixture(scope="module")
+def fitted(trajectories):
+    return fit_model(trajectories, "macrospin")
+
+
+def test_roll_out_follows_a_macrospin(fitted, trajectories):
+    assert fitted.holdout_nrmse < 1e-2
     u = trajectories["u"].values[0]
-    np.testing.assert_allclose(model.simulate(u), trajectories["m"].values[0], atol=1e-2)
+    np.testing.assert_allclose(fitted.simulate(u), trajectories["m"].values[0], atol=1e-2)
+
+
+def kittel(m, alpha, stiffness, H):
+    """Natural frequency (Hz) and quality at an equilibrium in any direction.
+
+    Across m0 the field turns m like a spring of matrix P K P + (m0 . h): omega_0^2 = gamma^2 det / (1 + alpha^2)
+    and kappa = alpha gamma trace / (2 (1 + alpha^2)).
+    """
+    gamma, m = MacrospinModel().gamma0, m / np.linalg.norm(m)
+    across = np.linalg.svd(m[None])[2][1:]
+    spring = across @ np.diag(stiffness) @ across.T + (m @ (H - stiffness * m)) * np.eye(2)
+    omega = gamma * np.sqrt(np.linalg.det(spring) / (1 + alpha**2))
+    kappa = alpha * gamma * np.trace(spring) / (2 * (1 + alpha**2))
+    return omega / (2 * np.pi), omega / (2 * kappa)
+
+
+def test_it_rings_as_kittel_says(fitted, macrospin_card):
+    """By the constants that were fitted, and by those of the card."""
+    scale, estimator = fitted.scale, fitted.estimator
+    frequency, quality = kittel(fitted.m_start, estimator.alpha_, estimator.stiffness_, estimator.H_)
+    assert scale.resonance == pytest.approx(frequency, rel=1e-3)
+    assert scale.quality == pytest.approx(quality, rel=1e-3)
+    factors = demag_tensor((1, 1, 1), macrospin_card.geometry.cell)[:3, 0, 0, 0]
+    frequency, quality = kittel(
+        fitted.m_start, 0.07, macrospin_card.material.Ms * (factors - factors[1]), macrospin_card.bias.H
+    )
+    assert scale.resonance == pytest.approx(frequency, rel=3e-3)
+    assert scale.quality == pytest.approx(quality, rel=3e-3)
 
 
 def test_before_calibration_the_card_speaks(macrospin_card):

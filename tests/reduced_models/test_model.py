@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import Node, drive
+from spinloom.device_models.node import Node
+from spinloom.device_models.scan import drive
+from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.model import FORMAT, HOLD_OUT, KIND, KINDS, fit_model, held_out, load_model, save_model
 from spinloom.reduced_models.region import OutsideCalibration
 
 
-@pytest.fixture(scope="module", params=sorted(KINDS))
-def model(request, coarse_calibration, coarse_model):
-    return coarse_model if request.param == "flow_map" else fit_model(coarse_calibration, request.param)
+@pytest.fixture(scope="module")
+def macrospin(coarse_calibration):
+    return fit_model(coarse_calibration, "macrospin")
+
+
+@pytest.fixture(params=sorted(KINDS))
+def model(request, coarse_model, macrospin):
+    return {"flow_map": coarse_model, "macrospin": macrospin}[request.param]
 
 
 def test_fit(coarse_model, coarse_calibration, coarse_card):
@@ -38,10 +49,16 @@ def test_fit(coarse_model, coarse_calibration, coarse_card):
     assert {key: best[key] for key in ("degree", "ridge")} == coarse_model.estimator.get_params()
 
 
-def test_held_out_trajectories_are_not_used(coarse_calibration, monkeypatch):
-    """Spoiling them changes the reported error, not the model."""
+@pytest.fixture
+def one_candidate(monkeypatch):
+    """Nothing to choose from, so that a fit is quick."""
     monkeypatch.setattr("spinloom.reduced_models.model.DEGREES", [3])
     monkeypatch.setattr("spinloom.reduced_models.model.RIDGES", [1e-8])
+
+
+@pytest.mark.usefixtures("one_candidate")
+def test_held_out_trajectories_are_not_used(coarse_calibration):
+    """Spoiling them changes the reported error, not the model."""
     assert held_out(12).tolist() == [False] * 4 + [True] + [False] * 4 + [True] + [False] * 2
     spoilt = coarse_calibration.copy(deep=True)
     spoilt["m"][held_out(12)] = spoilt["m"][held_out(12)].values[..., ::-1]
@@ -49,21 +66,134 @@ def test_held_out_trajectories_are_not_used(coarse_calibration, monkeypatch):
         warnings.simplefilter("ignore", OutsideCalibration)
         model, other = fit_model(coarse_calibration), fit_model(spoilt)
     np.testing.assert_array_equal(other.estimator.coef_, model.estimator.coef_)
+    assert other.scale == model.scale
     assert other.holdout_nrmse > 10 * model.holdout_nrmse
 
 
+def test_its_scale_is_that_of_the_calibration(model, coarse_calibration):
+    axis = np.array(model.card.readout.axis)
+    signal = coarse_calibration["m"].values[~held_out(12)] @ axis
+    assert model.scale.mean == pytest.approx(signal.mean())
+    assert model.scale.spread == pytest.approx(signal.std())
+    assert model.scale.reach == 1.0
+    node = model.scaled
+    state = node.start(1)
+    np.testing.assert_allclose(model.scale.signal(node.observe(state)), model.m_start @ axis, rtol=0, atol=1e-14)
+    assert node.tick == model.tick
+
+
+def test_both_kinds_hear_the_device_ring_alike(coarse_model, macrospin):
+    assert 1e9 < coarse_model.scale.resonance < 1e10
+    assert coarse_model.scale.resonance == pytest.approx(macrospin.scale.resonance, rel=0.1)
+    assert coarse_model.scale.quality == pytest.approx(macrospin.scale.quality, rel=0.3)
+    assert coarse_model.scale.ticks(1.0, 7.5e-12) == round(1 / coarse_model.scale.resonance / 7.5e-12)
+
+
+@pytest.mark.usefixtures("one_candidate")
+def test_the_reach_is_kept(coarse_calibration, tmp_path):
+    """A network's drive of 1 is then so much of J_max; the model itself is the same."""
+    whole, half = fit_model(coarse_calibration), fit_model(coarse_calibration, reach=0.5)
+    assert half.scale == whole.scale.model_copy(update={"reach": 0.5})
+    np.testing.assert_array_equal(half.estimator.coef_, whole.estimator.coef_)
+    save_model(half, tmp_path / "half.nc")
+    assert load_model(tmp_path / "half.nc").scale == half.scale
+    state = half.scaled.step(half.scaled.start(1), np.array([[0.8]]))
+    for node in (half.node, whole.scaled):
+        same = node.step(node.start(1), np.array([[0.4]]))
+        np.testing.assert_allclose(same.x, state.x, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("reach", [0, -0.5, 1.5, float("nan")])
+def test_bad_reach(coarse_calibration, reach):
+    with pytest.raises(SpinloomError, match=f"reach: expected a share of J_max above 0 and at most 1, got {reach:g}"):
+        fit_model(coarse_calibration, reach=reach)
+
+
+@pytest.mark.usefixtures("one_candidate")
+def test_a_signal_that_does_not_move_is_told(coarse_calibration, coarse_card, alter):
+    still = coarse_calibration.copy(deep=True).assign_attrs(
+        card=alter(coarse_card, readout={"axis": (0, 0, 1)}).to_json()
+    )
+    still["m"][..., 2] = 0.25
+    with pytest.raises(SpinloomError, match=r"readout.axis: the signal .* disc60 does not move \(0.25 .*another axis"):
+        fit_model(still)
+
+
+class Bursting(FlowMap):
+    """Fits like a flow map, and runs away as soon as it is let free."""
+
+    def law(self):
+        return BurstingLaw(np.asarray(1e3))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["growth"], meta_fields=[])
+@dataclass(frozen=True)
+class BurstingLaw:
+    growth: Any
+
+    def start(self, m):
+        return m
+
+    def advance(self, m, inputs):
+        return self.growth * m + inputs
+
+    def moment(self, m):
+        return m
+
+
+@pytest.mark.usefixtures("one_candidate")
+def test_a_model_that_diverges_says_so_in_valid_json(coarse_calibration, tmp_path, monkeypatch):
+    monkeypatch.setattr("spinloom.reduced_models.model.FlowMap", Bursting)
+    model = fit_model(coarse_calibration)
+    assert model.holdout_nrmse == np.inf
+    assert model.info["holdout_nrmse_each"] == [np.inf, np.inf]
+    assert model.info["outside_share"] > 0.9
+    assert model.info["search"] == [{"degree": 3, "ridge": 1e-8, "rollout_nrmse": 1e6}]
+    assert model.scale.resonance is None
+    path = tmp_path / "diverging.nc"
+    save_model(model, path)
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+
+        def refused(word):
+            raise AssertionError(f"not JSON: {word}")
+
+        for name in ("info", "scale", "params", "card"):
+            json.loads(dataset.attrs[name], parse_constant=refused)
+    found = load_model(path)
+    assert found.holdout_nrmse == np.inf
+    assert found.info["holdout_nrmse_each"] == [None, None]
+
+
 def test_is_a_node(model, coarse_calibration):
-    assert isinstance(model, Node)
-    assert model.traceable
-    state, m = model.start(2)
-    np.testing.assert_array_equal(m, np.broadcast_to(model.m_start, (2, 3)))
+    node = model.node
+    assert isinstance(node, Node)
+    assert (node.tick, node.channels, node.devices, node.traceable) == (model.tick, ("drive",), 1, True)
+    state = node.start(2)
+    np.testing.assert_array_equal(node.moment(state), np.broadcast_to(model.m_start, (2, 3)))
+    np.testing.assert_allclose(node.observe(state), model.m_start @ np.array(model.card.readout.axis), atol=1e-15)
     u = coarse_calibration["u"].values[:2]
-    _, driven = drive(model, u.T)
+    _, driven = drive(node, u.T)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutsideCalibration)
         np.testing.assert_allclose(driven, model.simulate(u.T), atol=1e-10)
-    _, m = model.step(state, np.zeros(2))
-    assert np.shape(m) == (2, 3)
+    after = node.step(state, np.array([[0.5], [-0.5]]))
+    assert np.shape(node.moment(after)) == (2, 3)
+    assert node.observe(after)[0] > node.observe(after)[1]
+
+
+def test_a_model_that_is_first_used_within_a_trace_can_be_used_after_it(coarse_model_path):
+    """Its node is made once: of numbers, not of what JAX was tracing."""
+    model = load_model(coarse_model_path)
+
+    def signal(u):
+        node = model.scaled
+        return node.observe(node.step(node.start(1), u)).sum()
+
+    u = np.array([[0.3]])
+    slope = jax.jit(jax.grad(signal))(u)
+    vmapped = jax.vmap(signal)(u[None])
+    assert float(vmapped[0]) == pytest.approx(float(signal(u)))
+    np.testing.assert_allclose(slope, (signal(u + 1e-6) - signal(u - 1e-6)) / 2e-6, rtol=1e-5)
 
 
 def test_follows_what_it_was_fitted_to(coarse_model, coarse_calibration):
@@ -93,6 +223,7 @@ def test_read_again_it_is_bit_equal(model, tmp_path, coarse_calibration):
     assert found.info == model.info
     assert found.holdout_nrmse == model.holdout_nrmse
     assert found.region.threshold == model.region.threshold
+    assert found.scale == model.scale
     assert found.estimator.get_params() == model.estimator.get_params()
     u = coarse_calibration["u"].values[:5].T
     with warnings.catch_warnings():
@@ -101,6 +232,18 @@ def test_read_again_it_is_bit_equal(model, tmp_path, coarse_calibration):
     X = np.column_stack([coarse_calibration["m"].values[0], u[:, 0]])
     np.testing.assert_array_equal(found.estimator.predict(X), model.estimator.predict(X))
     np.testing.assert_allclose(found.region.points, model.region.points, atol=1e-7)
+
+
+def test_a_loaded_macrospin_says_what_was_fitted(macrospin, tmp_path):
+    save_model(macrospin, tmp_path / "model.nc")
+    found, fitted = load_model(tmp_path / "model.nc").estimator, macrospin.estimator
+    for name in ("alpha_", "damping_like_", "field_like_"):
+        assert getattr(found, name) == getattr(fitted, name)
+    for name in ("H_", "stiffness_", "theta_", "readout_"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(fitted, name))
+    assert 0.05 < found.alpha_ < 0.2
+    assert found.stiffness_[1] == 0
+    assert found.n_features_in_ == 4
 
 
 def test_a_model_saved_twice_is_the_same(coarse_model_path, tmp_path):
@@ -179,8 +322,22 @@ def test_another_version(rewritten):
         lambda d: d.assign_attrs(params="{"),
         lambda d: d.assign_attrs(params='{"layers": 3}'),
         lambda d: d.assign_attrs(info="not JSON"),
+        lambda d: d.assign_attrs(scale="{}{"),
+        lambda d: d.assign_attrs(scale='{"mean": 0, "spread": -1}'),
+        lambda d: d.drop_attrs(deep=False).assign_attrs({k: v for k, v in d.attrs.items() if k != "scale"}),
     ],
-    ids=["no coefficients", "no region", "no start", "unknown model", "cut parameters", "odd parameters", "no info"],
+    ids=[
+        "no coefficients",
+        "no region",
+        "no start",
+        "unknown model",
+        "cut parameters",
+        "odd parameters",
+        "no info",
+        "cut scale",
+        "odd scale",
+        "no scale",
+    ],
 )
 def test_a_file_that_is_not_whole(rewritten, change):
     with pytest.raises(SpinloomError, match="not a whole model file"):

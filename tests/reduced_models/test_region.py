@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from spinloom.device_models.errors import SpinloomWarning
-from spinloom.reduced_models.region import OutsideCalibration, Region
+from spinloom.reduced_models.region import OutsideCalibration, Region, Watch
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,71 @@ def test_no_warning_for_a_small_share(region):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         region.warn(0.009, "training")
+
+
+@pytest.fixture(scope="module")
+def run(data):
+    """A run of three networks of two nodes: the first stays inside, the others leave, one for longer."""
+    m, u = data
+    m = np.moveaxis(m[:6], 0, 1).reshape(400, 3, 2, 3)
+    u = np.moveaxis(u[:6], 0, 1).reshape(400, 3, 2).copy()
+    u[100:140, 1, 0] += 3
+    u[300:, 2] += 3
+    return m, u
+
+
+def pieces(run, size):
+    m, u = run
+    return [SimpleNamespace(m=m[at : at + size], u=u[at : at + size]) for at in range(0, len(u), size)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 400])
+def test_a_watch_sees_what_the_region_says_of_the_whole(region, run, size):
+    m, u = run
+    watch = Watch(region, 1.0, u.size)
+    for piece in pieces(run, size):
+        watch(piece)
+    expected = [region.outside(m[:, network], u[:, network]) for network in range(3)]
+    assert expected == pytest.approx([0, 0.05, 0.25])
+    assert watch.outside == pytest.approx(expected)
+    assert watch.outside_of_all == pytest.approx(region.outside(m, u))
+
+
+def test_a_watch_counts_in_units_of_the_device(region, run):
+    m, u = run
+    watch = Watch(region, 0.5, u.size)
+    watch(SimpleNamespace(m=m, u=2 * u))
+    assert watch.outside_of_all == pytest.approx(region.outside(m, u))
+    np.testing.assert_array_equal(run[1], u)
+
+
+def test_a_watch_over_a_long_run_looks_at_the_same_sample_however_it_is_cut(region, run, monkeypatch):
+    monkeypatch.setattr("spinloom.reduced_models.region._MOST_QUERIES", 300)
+    found = []
+    for size in (1, 3, 7, 64, 400):
+        watch = Watch(region, 1.0, run[1].size)
+        assert watch.every == 8
+        for piece in pieces(run, size):
+            watch(piece)
+        assert sum(ticks for ticks, _ in watch.seen) == 50
+        found.append([*watch.outside, watch.outside_of_all])
+    np.testing.assert_allclose(found, np.broadcast_to(found[0], (5, 4)), rtol=1e-12)
+    assert found[0] == pytest.approx([0, 0.05, 0.25, 0.1], abs=0.02)
+
+
+def test_a_watch_over_groups_of_networks_knows_the_share_of_all(region, run):
+    """As in recognition, where trials go by in groups that need not be of the same size."""
+    m, u = run
+    watch = Watch(region, 1.0, u.size)
+    for group in (slice(0, 2), slice(2, 3)):
+        for piece in pieces((m[:, group], u[:, group]), 150):
+            watch(piece)
+    assert watch.outside_of_all == pytest.approx(region.outside(m, u))
+
+
+def test_a_watch_takes_what_is_not_finite_as_outside(region, run):
+    m, u = (part.copy() for part in run)
+    m[200:, 0] = np.nan
+    watch = Watch(region, 1.0, u.size)
+    watch(SimpleNamespace(m=m, u=u))
+    assert watch.outside == pytest.approx([0.5, 0.05, 0.25])

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -20,10 +25,25 @@ class Decay(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        return self.advance(X[:, :3], X[:, 3])
+        return self.law().advance(X[:, :3], X[:, 3:])
 
-    def advance(self, m, u):
-        return self.rate * m + u[:, None]
+    def law(self):
+        return DecayLaw(self.rate)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["rate"], meta_fields=[])
+@dataclass(frozen=True)
+class DecayLaw:
+    rate: Any
+
+    def start(self, m):
+        return m
+
+    def advance(self, m, inputs):
+        return self.rate * m + inputs
+
+    def moment(self, m):
+        return m
 
 
 def rolled(rate, u, m0):

@@ -59,8 +59,11 @@ def test_every_stage_of_the_readme_runs_and_says_what_scripts_rely_on(stages):
     _, said = stages
     keys = {
         "calibrate": {"engine", "device_ns", "wall_s"},
-        "fit": {"kind", "holdout_nrmse", "outside_share"},
-        "train generate": {"seed", "nrmse", "periods", "period_s", "outside_share"},
+        "fit": {"kind", "holdout_nrmse", "outside_share", "scale"},
+        "train generate": {
+            "seed", "nrmse", "shape_error", "phase_drift_per_period", "periods", "washouts", "period_s",
+            "outside_share",
+        },
         "train recognise": {"seed", "accuracy", "trials"},
         "cosimulate runs/stages/sine.nc": {
             "engine", "nrmse_reduced", "nrmse_full", "periods", "phase_drift_per_period", "wall_s",
@@ -195,6 +198,11 @@ def test_other_mistakes_end_with_a_message_and_code_2(spinloom, tmp_path, coarse
         ((*generate, "--task", tmp_path / "no.csv"), "no such file"),
         (("cosimulate", model), "expected a network file"),
         (("run", tmp_path / "no.toml", "--out", tmp_path / "r"), "no such file"),
+        (("run", "no-such-experiment", "--out", tmp_path / "r"), "not the name of a shipped one"),
+        (("fit", coarse_calibration_path, "--reach", 1.5, "--out", out), "reach: expected a share of J_max"),
+        ((*generate, "--task", "sine", "--period-ticks", 50, "--period-resonances", 1), "expected one of them"),
+        ((*generate, "--task", "sine", "--period-resonances", 0.001), "expected at least 4"),
+        (("fit", tmp_path / "[red] x.nc", "--out", out), "[red] x.nc: no such file"),
     ]:
         outcome = spinloom(*arguments)
         assert outcome.code == 2, (arguments, outcome)

@@ -17,6 +17,7 @@ import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.provenance import data_folder
+from spinloom.networks.record import FORMAT
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = shlex.join([sys.executable, "-I", "-S", str(ROOT / "tests" / "stand_in_oommf.py")])
@@ -275,7 +276,7 @@ def test_a_signal_ends_live_nodes_and_keeps_the_ticks_done(network, tmp_path, te
     assert process.returncode == 130, said
     assert "stopped" in said
     assert "Traceback" not in said
-    assert files.load(tmp_path / "record.partial.nc", "cosimulation-partial", 2).sizes["tick_stopped"] > 0
+    assert files.load(tmp_path / "record.partial.nc", "cosimulation-partial", FORMAT).sizes["tick_stopped"] > 0
 
 
 @pytest.mark.oommf

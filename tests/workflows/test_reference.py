@@ -5,20 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from spinloom.device_models import files
 from spinloom.device_models.engines.embedded import EmbeddedEngine
-from spinloom.networks.loop import run
+from spinloom.networks.loop import simulate
+from spinloom.networks.record import judged, load_record
+from spinloom.networks.reference import reference_networks
 from spinloom.networks.store import load_network
 from spinloom.networks.topology import Weights
 from spinloom.reduced_models.model import load_model
-from spinloom.workflows.cosimulate import FORMAT, KIND, judged, reference_networks
 
 TASKS = ("sine", "triangle", "harmonics")
 
 
 @pytest.fixture(scope="module")
 def record():
-    return files.load(reference_networks() / "cosimulation.nc", KIND, FORMAT)
+    return load_record(reference_networks() / "cosimulation.nc")
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,13 @@ def test_the_record_is_of_forty_junctions_and_ten_periods(record, networks):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_record_holds_what_it_shows(record, task):
-    """The output is the trained read-out of the recorded states, and the drive follows from both."""
+    """The output is the trained read-out of the recorded signals, and the drive follows from both."""
     one, network = record.sel(network=task), load_network(reference_networks() / f"network-{task}.nc")[0]
-    w = network.weights
-    r, z = one["r_full"].values.astype(float), one["z_full"].values
-    np.testing.assert_allclose(r @ w.w_out[0, 0, :-1] + w.w_out[0, 0, -1], z, atol=1e-4)
-    v = r[:-1] @ w.W[0].T + w.w_fb[0] * z[:-1, None] + w.b[0]
-    np.testing.assert_allclose(np.clip(w.gain[0] * v, -1, 1), one["u_full"].values[1:], atol=1e-5)
+    w, scale = network.weights, load_model(reference_networks() / "model.nc").scale
+    r, z = (one["r_full"].values.astype(float) - scale.mean) / scale.spread, one["z_full"].values
+    np.testing.assert_allclose(r @ w.w_out[0, 0, :-1] + w.w_out[0, 0, -1], z[:, 0], atol=1e-4)
+    v = r[:-1] @ w.W[0].T + z[:-1] @ w.w_fb[0].T + w.b[0]
+    np.testing.assert_allclose(scale.reach * np.clip(w.gain[0] * v, -1, 1), one["u_full"].values[1:], atol=1e-5)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -59,13 +59,15 @@ def test_the_embedded_engine_of_this_version_follows_the_record(record, networks
     model = load_model(reference_networks() / "model.nc")
     weights = Weights.stack([network.weights for network in networks])
     f = np.stack([network.f for network in networks], axis=1)
-    washout = networks[0].settings["washout"]
-    target = np.tile(f, (washout + 1, 1))
+    washout = networks[0].settings["washouts"][0]
+    target = np.tile(f, (washout + 1, 1, 1))
     hold = np.arange(len(target)) < washout * len(f) - 1
-    _, ours = run(EmbeddedEngine(model.card, model.tick), weights, networks[0].axis, target=target, hold=hold)
+    node = model.scale.of(EmbeddedEngine(model.card, model.tick).node)
+    _, ours = simulate(node, weights, target=target, hold=hold, record="r")
     free = slice(washout * len(f), None)
     np.testing.assert_allclose(ours.z[free], record["z_full"].values[: len(f)], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(ours.r[free], record["r_full"].values[: len(f)], rtol=0, atol=1e-4)
+    signal = model.scale.signal(ours.r[free])
+    np.testing.assert_allclose(signal, record["r_full"].values[: len(f)], rtol=0, atol=1e-4)
 
 
 def test_cosimulate_takes_the_record_of_its_network(spinloom, record):

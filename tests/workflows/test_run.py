@@ -2,11 +2,14 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
+from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
+from spinloom.networks.record import load_record
 from spinloom.networks.store import load_network
 from spinloom.workflows.run import run_experiment
 from spinloom.workflows.settings import load_experiment
@@ -23,8 +26,9 @@ def test_the_summary_holds_what_scripts_rely_on(small_run):
     for result in summary["generate"].values():
         assert result.keys() >= {
             "seed", "period_s", "nrmse_reduced", "periods_reduced", "nrmse_full", "periods_full",
-            "phase_drift_per_period",
+            "phase_drift_per_period", "shape_error_reduced", "shape_error_full", "phase_drift_per_period_reduced",
         }  # fmt: skip
+        assert result["washouts_reduced"] == [5, 7, 10]
         assert result["period_s"] == pytest.approx(48 * 7.5e-12)
         assert (result["periods_reduced"], result["periods_full"]) == (6, 3)
     assert summary["recognise"].keys() >= {
@@ -99,6 +103,13 @@ def test_a_report_of_nothing_says_what_to_do(tmp_path, spinloom):
         ("[generate]\nperiod_ticks = 1", "generate.period_ticks"),
         ("[generate.topology]\nnodes = 0", "generate.topology"),
         ('[generate]\ntasks = ["../../x.csv"]', "outside its own folder"),
+        ('[generate]\ntasks = ["sine", "sine.csv"]', "more than one network would be called sine"),
+        ('[generate]\ntasks = ["recognise.csv"]', "more than one network would be called recognise"),
+        ("[generate]\nwashouts = [4, 5]", "4 is the washout that read-outs are chosen on"),
+        ("[generate]\nwashouts = []", "generate.washouts"),
+        ("[generate]\nperiod_ticks = 50\nperiod_resonances = 1.5", "expected one of them, got both"),
+        ("[recognise]\nperiod_resonances = -1", "recognise.period_resonances"),
+        ("reach = 0", "reach"),
     ],
 )
 def test_a_bad_experiment_is_told_by_field(tmp_path, line, message):
@@ -106,3 +117,76 @@ def test_a_bad_experiment_is_told_by_field(tmp_path, line, message):
     path.write_text('name = "x"\n' + line)
     with pytest.raises(SpinloomError, match=message):
         load_experiment(path)
+
+
+def test_an_experiment_goes_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment("demo")[0].name == "demo"
+    with pytest.raises(SpinloomError, match="no such file, and not the name of a shipped one .anchor, demo"):
+        load_experiment("demon")
+
+
+FEW = """
+name = "few"
+device = "coarse.toml"
+engine = "embedded"
+reach = 0.9
+[calibration]
+trajectories = 12
+duration = 1.5e-9
+[generate]
+tasks = ["circle.csv"]
+period_resonances = 1.0
+free_periods = 4
+full_periods = 2
+[generate.topology]
+nodes = 3
+[generate.training]
+method = "ridge"
+teacher_periods = 10
+[recognise]
+period_ticks = 12
+train_trials = 16
+test_trials = 8
+full_trials = 4
+[recognise.topology]
+nodes = 2
+"""
+
+
+def test_a_few_junctions_with_two_outputs_come_to_a_report(experiment, tmp_path, spinloom):
+    """Three nodes, a circle, the period in units of the resonance, brackets in the folder's name."""
+    folder = tmp_path / "[red] run"
+    folder.mkdir()
+    (folder / "coarse.toml").write_text((experiment.parent / "coarse.toml").read_text())
+    phase = 2 * np.pi * np.arange(24) / 24
+    rows = [f"{np.cos(p)},{np.sin(p)}" for p in phase]
+    (folder / "circle.csv").write_text("f1,f2\n" + "\n".join(rows))
+    (folder / "few.toml").write_text(FEW)
+    outcome = spinloom("run", folder / "few.toml", "--out", folder / "out", "--json")
+    assert outcome.code == 0, outcome.err
+    assert f"report: {folder / 'out' / 'report.html'}" in outcome.err
+    summary = outcome.json
+    scale, circle = summary["reduced_model"]["scale"], summary["generate"]["circle"]
+    assert scale["reach"] == 0.9
+    assert circle["period_s"] == pytest.approx(1 / scale["resonance"], abs=4e-12)
+    network, _ = load_network(folder / "out" / "network-circle.nc")
+    assert network.weights.w_out.shape == (1, 2, 4)
+    record = load_record(folder / "out" / "cosimulation.nc")
+    assert record["z_full"].shape == (2 * network.period_ticks, 1, 2)
+    assert np.abs(record["u_full"]).max() <= 0.9 + 1e-6
+    assert (folder / "out" / "report.html").stat().st_size > 10_000
+
+
+def test_what_diverges_is_null_in_json_and_said_on_the_page(small_run, tmp_path, spinloom):
+    """JSON has no infinity, and no reader should meet 1.8e308."""
+    folder = tmp_path / "run"
+    shutil.copytree(small_run, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["generate"]["sine"]["nrmse_reduced"] = float("inf")
+    text = files.to_json(summary)
+    assert json.loads(text)["generate"]["sine"]["nrmse_reduced"] is None
+    assert "Infinity" not in text
+    (folder / "summary.json").write_text(text)
+    assert spinloom("report", folder).code == 0
+    assert "diverged" in (folder / "report.html").read_text()

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -57,26 +58,38 @@ class Run:
         self.process.stderr.close()
 
 
-def relax(host: Host, card: DeviceCard) -> np.ndarray:
-    """The relaxed field at zero drive, computed by OOMMF, (nx, ny, nz, 3)."""
-    folder = host.new_folder("relax")
-    mif.write_relaxation(folder, card)
-    run = Run(0, folder, host.boxsi(folder), rows=0)
-    try:
-        while run.process.poll() is None:
-            run.hear()
-            time.sleep(WAIT_S)
-        m = _final_field(run, f"relaxation of {card.name}")
-    finally:
+def relax(host: Host, cards: Sequence[DeviceCard], side_by_side: int) -> list[np.ndarray]:
+    """The relaxed field of each card at zero drive, computed by OOMMF, (nx, ny, nz, 3).
+
+    Cards whose input does not differ are relaxed once.
+    """
+    fields: dict[int, np.ndarray] = {}
+    first: dict[tuple[str, bytes], int] = {}
+    which: list[int] = []
+
+    def begin() -> Iterator[Run]:
+        for k, card in enumerate(cards):
+            folder = host.new_folder(f"relax-{k}")
+            given = (mif.write_relaxation(folder, card), (folder / "m0.omf").read_bytes())
+            which.append(first.setdefault(given, k))
+            if which[k] == k:
+                yield Run(k, folder, host.boxsi(folder), rows=0)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def end(run: Run) -> None:
+        fields[run.number] = _final_field(run, f"relaxation of {cards[run.number].name}")
         run.close()
-    shutil.rmtree(folder, ignore_errors=True)
-    return m
+        shutil.rmtree(run.folder, ignore_errors=True)
+
+    _side_by_side(begin(), side_by_side, lambda run: None, end)
+    return [fields[k] for k in which]
 
 
 def play(
     host: Host,
-    card: DeviceCard,
-    fields: list[np.ndarray],
+    cards: Sequence[DeviceCard],
+    fields: Sequence[np.ndarray],
     durations: np.ndarray,
     u: np.ndarray,
     *,
@@ -89,8 +102,9 @@ def play(
     Parameters
     ----------
     host : Host
-    card : DeviceCard
-    fields : list of n (nx, ny, nz, 3) ndarray
+    cards : sequence of n DeviceCard
+        of each device
+    fields : sequence of n (nx, ny, nz, 3) ndarray
         directions that each device starts from
     durations : (n_ticks,) ndarray
         of each hold (s)
@@ -118,41 +132,56 @@ def play(
     """
     n_ticks, n = u.shape
     results: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    waiting = list(range(n))
-    running: list[Run] = []
     digests: dict[int, str] = {}
     tell = progress or (lambda ticks: None)
+
+    def begin() -> Iterator[Run]:
+        for k, card in enumerate(cards):
+            folder = host.new_folder(f"run-{k}")
+            text = mif.write_waveform(folder, card, fields[k], durations, u[:, k])
+            digests[k] = _digest(text, fields[k], host.installation.version, folder)
+            kept = _kept(keep, digests[k], n_ticks, fields[k].shape)
+            if kept is None:
+                yield Run(k, folder, host.boxsi(folder), n_ticks)
+            else:
+                results[k] = kept
+                shutil.rmtree(folder, ignore_errors=True)
+                tell(n_ticks / n)
+
+    def look(run: Run) -> None:
+        rows = _rows(run)
+        tell((rows - run.told) / n)
+        run.told = rows
+
+    def end(run: Run) -> None:
+        results[run.number] = _result(run)
+        tell((n_ticks - run.told) / n)
+        _keep(keep, digests[run.number], results[run.number])
+
+    _side_by_side(begin(), side_by_side, look, end)
+    final, m = zip(*(results[k] for k in range(n)), strict=True)
+    return np.stack(final), np.stack(m, axis=1)
+
+
+def _side_by_side(runs: Iterator[Run], at_once: int, look: Callable[[Run], None], end: Callable[[Run], None]) -> None:
+    """Go through runs, which start as they are taken; ``end`` takes each that has ended."""
+    running: list[Run] = []
     try:
-        while waiting or running:
-            while waiting and len(running) < side_by_side:
-                k = waiting.pop(0)
-                folder = host.new_folder(f"run-{k}")
-                text = mif.write_waveform(folder, card, fields[k], durations, u[:, k])
-                digests[k] = _digest(text, fields[k], host.installation.version)
-                kept = _kept(keep, digests[k], n_ticks, fields[k].shape)
-                if kept is not None:
-                    results[k] = kept
-                    shutil.rmtree(folder, ignore_errors=True)
-                    tell(n_ticks / n)
-                else:
-                    running.append(Run(k, folder, host.boxsi(folder), n_ticks))
+        while True:
+            running.extend(islice(runs, at_once - len(running)))
+            if not running:
+                return
             for run in list(running):
                 ended = run.process.poll() is not None
                 run.hear()
-                rows = _rows(run)
-                tell((rows - run.told) / n)
-                run.told = rows
+                look(run)
                 if ended:
-                    results[run.number] = _result(run)
+                    end(run)
                     running.remove(run)
-                    tell((n_ticks - run.told) / n)
-                    _keep(keep, digests[run.number], results[run.number])
             time.sleep(WAIT_S)
     finally:
         for run in running:
             run.close()
-    final, m = zip(*(results[k] for k in range(n)), strict=True)
-    return np.stack(final), np.stack(m, axis=1)
 
 
 def _rows(run: Run) -> int:
@@ -218,10 +247,11 @@ def why_it_ended(code: int | None, said: bytes, folder: Path) -> str:
     return f"{reason}; it said: {message}" if message else reason
 
 
-def _digest(text: str, field: np.ndarray, version: str) -> str:
-    return hashlib.sha256(
-        b"\0".join([version.encode(), text.encode(), np.ascontiguousarray(field).tobytes()])
-    ).hexdigest()
+def _digest(text: str, field: np.ndarray, version: str, folder: Path) -> str:
+    """Of all that a run depends on: its input and start, and the files that the input names beside them."""
+    named = sorted(path for path in mif.input_files(folder) if path.name not in (f"{mif.NAME}.mif", "m0.omf"))
+    parts = [version.encode(), text.encode(), np.ascontiguousarray(field).tobytes()]
+    return hashlib.sha256(b"\0".join([*parts, *(path.read_bytes() for path in named)])).hexdigest()
 
 
 def _kept(keep: Path | None, digest: str, n_ticks: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:

@@ -1,11 +1,10 @@
-"""OOMMF behind the one node interface."""
+"""OOMMF behind the interface of engines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -14,25 +13,29 @@ from spinloom.device_models.engines import SILENT_S
 from spinloom.device_models.engines.oommf import batch, mif
 from spinloom.device_models.engines.oommf.installation import Installation
 from spinloom.device_models.engines.oommf.live import LiveNodes
+from spinloom.device_models.engines.oommf.node import OommfNode
 from spinloom.device_models.engines.oommf.processes import Host, cores
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import State, as_cards, which_devices, with_channels
 from spinloom.device_models.system import checked_field
 
 
 class OommfEngine:
     """Unmodified OOMMF, one thread a process, set up by ubermag.
 
-    ``play`` drives devices by known waveforms, each as a run of its own; ``start`` and
-    ``step`` advance live processes tick by tick, for closed loops. Close the engine, or use
-    it in a ``with`` block: that ends every process it started.
+    ``play`` drives devices by known waveforms, each as a run of its own; ``node`` advances live
+    processes tick by tick, for closed loops. Close the engine, or use it in a ``with`` block:
+    that ends every process it started. Nothing in it is random, so seeds change nothing.
 
     Parameters
     ----------
-    card : DeviceCard
+    cards : DeviceCard or sequence of DeviceCard
+        the devices that it knows, on meshes of one shape
     tick : float
         duration of one tick (s)
     initial : (nx, ny, nz, 3) ndarray, optional
-        field to start from as it is; without it OOMMF relaxes the card's own start
+        field that every device starts from, as it is; without it OOMMF relaxes the cards' own
+        starts, each once
     installation : Installation
     side_by_side : int, optional
         runs at a time, and live nodes that compute at a time but for one more, which waits for
@@ -44,11 +47,11 @@ class OommfEngine:
     """
 
     name = "oommf"
-    traceable = False
+    batched = False
 
     def __init__(
         self,
-        card: DeviceCard,
+        cards: DeviceCard | Sequence[DeviceCard],
         tick: float,
         initial: np.ndarray | None = None,
         *,
@@ -59,63 +62,79 @@ class OommfEngine:
     ) -> None:
         if not 0 < tick < 1e-6:
             raise SpinloomError(f"tick: expected seconds between 0 and 1e-6, got {tick:g}")
-        self.card, self.tick = card, float(tick)
+        self.cards, self.tick = as_cards(cards), float(tick)
+        shapes = {card.geometry.shape_cells for card in self.cards}
+        if len(shapes) > 1:
+            raise SpinloomError(f"cards: expected as many cells in all, got meshes of {sorted(shapes)} cells")
         self.installation = installation
         self.keep, self.limit_s = keep, limit_s
         self.side_by_side = side_by_side or cores()
+        self.node = OommfNode(self.cards, self.tick, self._launch)
         self._live: LiveNodes | None = None
         self._live_before = False
         self.host = Host(installation)
         try:
-            self.equilibrium = batch.relax(self.host, card) if initial is None else checked_field(card, initial)
+            self.equilibria = np.stack(self._starts(initial))
         except BaseException:
             self.host.close()
             raise
+
+    def _starts(self, initial: np.ndarray | None) -> list[np.ndarray]:
+        """The field that each device starts from."""
+        if initial is not None:
+            return [checked_field(card, initial) for card in self.cards]
+        return batch.relax(self.host, self.cards, self.side_by_side)
 
     @property
     def version(self) -> str:
         """Of OOMMF."""
         return self.installation.version
 
+    @property
+    def live(self) -> bool:
+        """Whether its processes can be reached: not those in a container."""
+        return not self.installation.image
+
     def input(self, u: np.ndarray | None = None) -> str:
-        """What OOMMF is given: the MIF of a device under held drives, or of a live node.
+        """What OOMMF is given: the MIF of the first device under held drives, or as a live node.
 
         Parameters
         ----------
         u : (n_ticks,) ndarray, optional
-            drives of one device; a live node if not given
+            drives; a live node if not given
         """
-        folder = self.host.new_folder("input")
+        folder, card, m = self.host.new_folder("input"), self.cards[0], self.equilibria[0]
         if u is None:
-            return mif.write_live(folder, self.card, self.equilibrium, self.tick)
-        return mif.write_waveform(folder, self.card, self.equilibrium, np.full(len(u), self.tick), u)
+            return mif.write_live(folder, card, m, self.tick)
+        return mif.write_waveform(folder, card, m, np.full(len(u), self.tick), u)
 
     def play(
         self,
         durations: np.ndarray,
-        u: np.ndarray,
+        inputs: np.ndarray,
         fields: np.ndarray | None = None,
         progress: Callable[[float], None] | None = None,
+        *,
+        devices: np.ndarray | None = None,
+        seed: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drive devices by known waveforms; see :class:`spinloom.device_models.node.Engine`."""
-        n = u.shape[1]
+        u = with_channels(inputs, self.node.channels)[..., 0]
+        which = which_devices(u.shape[1], devices, len(self.cards))
         return batch.play(
             self.host,
-            self.card,
-            [self.equilibrium] * n if fields is None else list(fields),
+            [self.cards[device] for device in which],
+            list(self.equilibria[which] if fields is None else fields),
             np.asarray(durations, dtype=float),
-            np.asarray(u, dtype=float),
+            u,
             side_by_side=self.side_by_side,
             keep=self.keep,
             progress=progress,
         )
 
-    def start(self, n: int, progress: Callable[[int], None] | None = None) -> tuple[LiveNodes, np.ndarray]:
-        """Start ``n`` live processes in equilibrium, and warm them up with ticks of zero drive.
-
-        Those of an earlier start end. ``progress`` is called with the number just started.
-        """
-        if self.installation.image:
+    def _launch(self, devices: np.ndarray, progress: Callable[[int], None] | None) -> LiveNodes:
+        """Live processes of these devices; those of an earlier start end."""
+        if not self.live:
             raise SpinloomError(
                 "oommf: live nodes need an OOMMF of this machine, not one in docker; use --method relaxation"
             )
@@ -123,19 +142,38 @@ class OommfEngine:
             self.close()
             self.host = Host(self.installation)
         self._live_before = True
+        moments = [_moment(card, field) for card, field in zip(self.cards, self.equilibria, strict=True)]
         self._live = LiveNodes(
             self.host,
-            lambda folder: mif.write_live(folder, self.card, self.equilibrium, self.tick),
-            n,
+            lambda k, folder: mif.write_live(folder, self.cards[k], self.equilibria[k], self.tick),
+            devices,
+            np.stack(moments)[devices],
             self.side_by_side + 1,
             self.limit_s,
             progress,
         )
-        return self._live, self._live.m
+        return self._live
 
-    def step(self, state: LiveNodes, u: Any) -> tuple[LiveNodes, np.ndarray]:
-        """Advance every live process by one tick."""
-        return state, state.step(np.asarray(u, dtype=float))
+    def costs(self, state: State, wall_s: float, ticks: int) -> dict[str, float | None]:
+        """Of a tick of the live nodes: waiting for solvers, for rows of tables, and our own share (s).
+
+        Nothing if none were advanced.
+        """
+        nodes = self._live
+        if nodes is None or not nodes.ticks:
+            return {}
+        wall = wall_s / ticks
+        solver, helpers = (seconds / nodes.ticks for seconds in nodes.processor_s())
+        share = solver / min(cores(), len(nodes.nodes))
+        return {
+            "tick_wall_s": wall,
+            "tick_until_last_report_s": nodes.spent["solving"] / nodes.ticks,
+            "tick_until_last_row_s": nodes.spent["rows"] / nodes.ticks,
+            "tick_network_s": wall - nodes.spent["total"] / nodes.ticks,
+            "tick_solver_cpu_s": solver,
+            "tick_helper_cpu_s": helpers,
+            "wall_over_solver": wall / share if share else None,
+        }
 
     def close(self) -> None:
         """End every process that this engine started, and remove its files."""
@@ -151,3 +189,9 @@ class OommfEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _moment(card: DeviceCard, field: np.ndarray) -> np.ndarray:
+    """``<m>`` of a field."""
+    cells = field[card.geometry.mask()]
+    return (cells / np.linalg.norm(cells, axis=1, keepdims=True)).mean(axis=0)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import NotUsableError
 
 OLDEST = (2, 0)
 """Oldest version of OOMMF that is used: the tables and scripts of 1.x are not those of 2.x."""
@@ -46,18 +46,8 @@ class Installation:
     image: str = ""
 
 
-class NoOommfError(SpinloomError):
-    """No OOMMF can be used.
-
-    Attributes
-    ----------
-    found : bool
-        whether there is one, if not one that can be used
-    """
-
-    def __init__(self, message: str, found: bool) -> None:
-        super().__init__(message)
-        self.found = found
+class NoOommfError(NotUsableError):
+    """No OOMMF can be used."""
 
 
 class _RefusalError(Exception):

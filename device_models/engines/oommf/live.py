@@ -2,8 +2,9 @@
 
 A stage of OOMMF is a tick. When a stage begins, the Tcl procedure that gives the drive reports
 the stage, which says that the last one is done, and reads the drive from a named pipe, which
-blocks until it is written. <m> is then the newest row of the table. Nothing of OOMMF is
-changed; see :func:`spinloom.device_models.engines.oommf.mif.write_live`.
+blocks until it is written. <m> is then the newest row of the table. The first stage is the
+first tick: a node starts from the very field that it is given. Nothing of OOMMF is changed; see
+:func:`spinloom.device_models.engines.oommf.mif.write_live`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from spinloom.device_models.engines.oommf.processes import Host
 from spinloom.device_models.engines.oommf.table import Table
 from spinloom.device_models.errors import SpinloomError
 
-WARM_UP_S = 0.3
-"""Between two ticks of the warm-up: the writer of tables starts while the first stages block."""
+LATE_ROW_S = 0.01
+"""A node whose row is not there by then is told to look after its table, again and again."""
 LOOK_S = 0.0002
 _REPORT = re.compile(rf"{mif.READY} (\d+)\s*$")
 
@@ -70,15 +71,16 @@ class LiveNode:
         os.set_blocking(self.stderr.fileno(), False)
         self.said, self._line = b"", b""
         self.stage = -1
+        self.asks = False
 
     def hear(self) -> None:
-        """Take what OOMMF says; a report moves ``stage`` on."""
+        """Take what OOMMF says; a report moves ``stage`` on, and says that the node asks for a drive."""
         self._line += self.stderr.read() or b""
         *lines, self._line = self._line.split(b"\n")
         for line in lines:
             report = _REPORT.search(line.decode("utf-8", "replace"))
             if report:
-                self.stage = int(report[1])
+                self.stage, self.asks = int(report[1]), True
             else:
                 self.said = (self.said + line + b"\n")[-20_000:]
 
@@ -89,45 +91,39 @@ class LiveNode:
             self.hear()
             raise NodeError(self.number, why_it_ended(code, self.said + self._line, self.folder))
 
-    def send(self, u: float, until: float) -> None:
-        """Write a drive to the pipe, once OOMMF reads from it."""
-        while True:
-            try:
-                pipe = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise NodeError(self.number, f"its pipe is gone ({error.strerror})") from None
-            else:
-                try:
-                    os.write(pipe, repr(float(u)).encode())
-                    return
-                except BrokenPipeError:
-                    self.check()
-                    raise NodeError(self.number, "it left its pipe while it was read") from None
-                finally:
-                    os.close(pipe)
+    def send(self, word: str, until: float) -> None:
+        """Write a drive, or that there is none yet, to the pipe once OOMMF reads from it."""
+        while not (self.asks and self._write(word)):
             self.check()
             if time.monotonic() > until:
                 raise NodeError(self.number, "it reported a tick but does not read its drive")
             time.sleep(LOOK_S)
+            self.hear()
+        self.asks = False
 
-    def row(self, rows: int, until: float) -> np.ndarray:
-        """The newest row of the table, which has to be the ``rows``-th."""
+    def _write(self, word: str) -> bool:
+        """Whether OOMMF was there to read it."""
         try:
-            while self.table.read() < rows:
-                self.check()
-                if time.monotonic() > until:
-                    raise NodeError(
-                        self.number,
-                        f"tick {rows - 1} is done but its row is not in the table; "
-                        + why_it_ended(0, self.said, self.folder),
-                    )
-                time.sleep(LOOK_S)
-        except NodeError:
-            raise
+            pipe = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise NodeError(self.number, f"its pipe is gone ({error.strerror})") from None
+            return False
+        try:
+            os.write(pipe, word.encode())
+        except BrokenPipeError:
+            self.check()
+            raise NodeError(self.number, "it left its pipe while it was read") from None
+        finally:
+            os.close(pipe)
+        return True
+
+    def has(self, rows: int) -> bool:
+        """Whether the table has that many."""
+        try:
+            return self.table.read() >= rows
         except SpinloomError as error:
             raise NodeError(self.number, str(error)) from None
-        return self.table.m[rows - 1]
 
 
 class LiveNodes:
@@ -137,8 +133,11 @@ class LiveNodes:
     ----------
     host : Host
     write : callable
-        writes the input of a node into a folder
-    n : int
+        (device, folder): writes the input of such a node
+    devices : (n,) int ndarray
+        which device each node is
+    m : (n, 3) ndarray
+        <m> of the fields that they start from
     at_once : int
         how many nodes compute at a time; one more than there are cores keeps all of them busy
     limit_s : float
@@ -151,7 +150,7 @@ class LiveNodes:
     m : (n, 3) ndarray
         <m> after the last tick
     ticks : int
-        done since the warm-up
+        done
     spent : dict
         seconds of ``step``: ``total``; ``solving``, until the last report; ``rows``, from
         there to the last row
@@ -160,60 +159,40 @@ class LiveNodes:
     def __init__(
         self,
         host: Host,
-        write: Callable[[Path], object],
-        n: int,
+        write: Callable[[int, Path], object],
+        devices: np.ndarray,
+        m: np.ndarray,
         at_once: int,
         limit_s: float,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.host, self.at_once, self.limit_s = host, at_once, limit_s
+        self.devices, self.m = devices, m
         self.selector = selectors.DefaultSelector()
         self.nodes: list[LiveNode] = []
-        self._rows = 0
         self.ticks = 0
         self.spent = {"total": 0.0, "solving": 0.0, "rows": 0.0}
         try:
-            self._start(write, n, progress)
+            self._start(write, progress)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, write: Callable[[Path], object], n: int, progress: Callable[[int], None] | None) -> None:
-        host = self.host
-        first = host.new_folder("live-0")
-        write(first)
-        for k in range(n):
-            folder = first
-            if k:
-                folder = host.new_folder(f"live-{k}")
-                for file in first.glob("*.*"):
-                    if file.suffix in (".mif", ".omf"):
-                        shutil.copyfile(file, folder / file.name)
-            node = LiveNode(k, folder, host)
+    def _start(self, write: Callable[[int, Path], object], progress: Callable[[int], None] | None) -> None:
+        first: dict[int, list[Path]] = {}
+        for k, device in enumerate(self.devices.tolist()):
+            folder = self.host.new_folder(f"live-{k}")
+            if device in first:
+                for file in first[device]:
+                    shutil.copyfile(file, folder / file.name)
+            else:
+                write(device, folder)
+                first[device] = mif.input_files(folder)
+            node = LiveNode(k, folder, self.host)
             self.nodes.append(node)
             self.selector.register(node.stderr, selectors.EVENT_READ, node)
         self._collect(0, progress)
-        self.m = self._warm_up()
-        self._cpu = host.cpu_s()
-
-    def _warm_up(self) -> np.ndarray:
-        """Ticks of zero drive, from equilibrium, until every node's rows flow."""
-        until = time.monotonic() + self.limit_s
-        behind = self.nodes
-        while behind or self._rows < 2:
-            self._advance(np.zeros(len(self.nodes)))
-            time.sleep(WARM_UP_S)
-            behind = [node for node in self.nodes if self._count(node) < self._rows]
-            if behind and time.monotonic() > until:
-                raise NodeError(behind[0].number, f"no row in its table after {self.limit_s:g} s")
-        return np.stack([node.table.m[-1] for node in self.nodes])
-
-    @staticmethod
-    def _count(node: LiveNode) -> int:
-        try:
-            return node.table.read()
-        except SpinloomError as error:
-            raise NodeError(node.number, str(error)) from None
+        self._cpu = self.host.cpu_s()
 
     def step(self, u: np.ndarray) -> np.ndarray:
         """Advance every node by one tick.
@@ -233,8 +212,8 @@ class LiveNodes:
         began = time.perf_counter()
         self._advance(u)
         solved = time.perf_counter()
-        until = time.monotonic() + self.limit_s
-        self.m = np.stack([node.row(self._rows, until) for node in self.nodes])
+        self._wait_for_rows(self.ticks + 1)
+        self.m = np.stack([node.table.m[self.ticks] for node in self.nodes])
         ended = time.perf_counter()
         self.ticks += 1
         for what, seconds in (("total", ended - began), ("solving", solved - began), ("rows", ended - solved)):
@@ -247,11 +226,32 @@ class LiveNodes:
 
         def send(count: int) -> None:
             for node, drive in islice(drives, count):
-                node.send(float(drive), time.monotonic() + self.limit_s)
+                node.send(repr(float(drive)), time.monotonic() + self.limit_s)
 
-        self._rows += 1
         send(self.at_once)
-        self._collect(self._rows, send)
+        self._collect(self.ticks + 1, send)
+
+    def _wait_for_rows(self, rows: int) -> None:
+        """Until all tables have that many, without a further step of any node."""
+        began = time.monotonic()
+        until, late = began + self.limit_s, began + LATE_ROW_S
+        while missing := [node for node in self.nodes if not node.has(rows)]:
+            for node in missing:
+                node.check()
+            now = time.monotonic()
+            if now > until:
+                raise NodeError(
+                    missing[0].number,
+                    f"tick {rows - 1} is done but its row is not in the table; "
+                    + why_it_ended(0, missing[0].said, missing[0].folder),
+                )
+            if now > late:
+                for node in missing:
+                    node.hear()
+                    if node.asks:
+                        node.send(mif.WAIT, until)
+                late = now + LATE_ROW_S
+            time.sleep(LOOK_S)
 
     def _collect(self, stage: int, heard: Callable[[int], None] | None = None) -> None:
         """Wait until every node has begun ``stage``; ``heard`` is called for each that has."""
@@ -274,7 +274,7 @@ class LiveNodes:
                     )
 
     def processor_s(self) -> tuple[float, float]:
-        """Processor time since the warm-up, of the solvers and of OOMMF's other processes (s)."""
+        """Processor time since the start, of the solvers and of OOMMF's other processes (s)."""
         (solver, other), (solver_0, other_0) = self.host.cpu_s(), self._cpu
         return solver - solver_0, other - other_0
 

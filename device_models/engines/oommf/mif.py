@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spinloom.device_models.card import DeviceCard
-from spinloom.device_models.system import card_system
+from spinloom.device_models.system import OERSTED, card_system
 
 if TYPE_CHECKING:
     import micromagneticmodel as mm
@@ -19,6 +19,8 @@ NAME = "node"
 READY = "spinloom ready"
 """What a live node reports when a stage begins, followed by the stage's number."""
 PIPE = "drive"
+WAIT = "wait"
+"""In place of a drive: look after the tables, report the stage again, and ask again."""
 RELAX_TORQUE = 1e-4
 """Relaxation stops when every cell has \\|m x H\\| below this (A/m), as in the embedded engine."""
 MANY_STAGES = 10_000_000
@@ -27,14 +29,18 @@ _HELD = """set spinloom_u {{ {drives} }}
 proc SpinloomDrive {{ stage }} {{ global spinloom_u; return [lindex $spinloom_u $stage] }}
 
 """
-# OOMMF evaluates the drive before anything else of a new stage that depends on it.
+# Whatever depends on the drive asks here, and the first to ask in a new stage waits for it. OOMMF does nothing else
+# meanwhile: a table that is not connected yet is connected by the events that "update" lets in.
 _LIVE = f"""set spinloom_stage -1
 proc SpinloomDrive {{ stage }} {{
   global spinloom_stage spinloom_u
   if {{ $stage != $spinloom_stage }} {{
     set spinloom_stage $stage
     Report "{READY} $stage"
-    set spinloom_u [string trim [ReadFile {PIPE}]]
+    while {{ [set spinloom_u [string trim [ReadFile {PIPE}]]] eq "{WAIT}" }} {{
+      update
+      Report "{READY} $stage"
+    }}
   }}
   return $spinloom_u
 }}
@@ -42,22 +48,37 @@ proc SpinloomDrive {{ stage }} {{
 """
 
 
-def write_relaxation(folder: Path, card: DeviceCard) -> None:
+_OERSTED = """proc SpinloomOersted { stage } {
+  set u [SpinloomDrive $stage]
+  return [list $u $u $u 0 0 0]
+}
+
+"""
+
+
+def write_relaxation(folder: Path, card: DeviceCard) -> str:
     """Input of a relaxation at zero drive, from the card's start.
 
     Writes ``node.mif`` and ``m0.omf`` into ``folder``. The field is saved once, at the end.
+
+    Returns
+    -------
+    text : str
+        what stands in ``node.mif``
     """
     import oommfc
 
     system = _named(card_system(card))
     oommfc.MinDriver(stopping_mxHxm=RELAX_TORQUE).write_mif(system, dirname=str(folder))
+    return (folder / f"{NAME}.mif").read_text(encoding="utf-8")
 
 
 def write_waveform(folder: Path, card: DeviceCard, m: np.ndarray, durations: np.ndarray, u: np.ndarray) -> str:
     """Input of a run under a known drive: stage k holds ``u[k]`` for ``durations[k]``.
 
-    The drive is taken by the stage's index: sampling it in time would shift a held value by
-    up to half a tick. A row of the table is written at the end of each stage, and the field
+    The drive is taken by the stage's index, by the torque and by the Oersted field of the
+    current if the card has one: sampling it in time would shift a held value by up to half a
+    tick. A row of the table is written at the end of each stage, and the field
     at the end of the first and the last.
 
     Parameters
@@ -112,11 +133,25 @@ def _time_driver(folder: Path, card: DeviceCard, m: np.ndarray, script: str, tic
     system = _named(card_system(card, m, u=1.0))
     (torque,) = system.dynamics.get(type=mm.Slonczewski)
     torque.tcl_strings = {"script": script, "script_name": "SpinloomDrive", "script_args": "stage"}
+    for field in system.energy.get(type=mm.Zeeman):
+        if field.name == OERSTED:
+            field.tcl_strings = {
+                "script": _OERSTED,
+                "script_name": "SpinloomOersted",
+                "script_args": "stage",
+                "energy": "Oxs_TransformZeeman",
+                "type": "diagonal",
+            }
     oommfc.TimeDriver().write_mif(system, dirname=str(folder), t=tick * stages, n=stages)
     text = (folder / f"{NAME}.mif").read_text(encoding="utf-8")
     # t / n does not give every tick back to the last digit.
     text = re.sub(r"(?m)^  stopping_time .*$", f"  stopping_time {tick!r}", text)
     return re.sub(r"(?m)^Destination archive .*\n", "", text)
+
+
+def input_files(folder: Path) -> list[Path]:
+    """The files of a run that has not begun: the input, and the fields that it names."""
+    return [path for path in folder.iterdir() if path.suffix in (".mif", ".omf", ".ovf")]
 
 
 def _named(system: mm.System) -> mm.System:

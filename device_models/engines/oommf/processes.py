@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from spinloom.device_models.engines.oommf.installation import Installation
-from spinloom.device_models.engines.oommf.mif import NAME
+from spinloom.device_models.engines.oommf.mif import NAME, input_files
 from spinloom.device_models.errors import SpinloomError
 
 NOT_HANDED_ON = ("OOMMF_HOSTPORT", "OOMMF_OUTDIR", "OOMMF_RESTARTFILEDIR")
@@ -56,6 +56,11 @@ class Host:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def group(self) -> int:
+        """Number of the process group that ends with this host; 0 if there is none."""
+        return self._group
 
     def _launch(self) -> str:
         # The server keeps what it inherits: a pipe would never come to its end, a file does.
@@ -103,8 +108,8 @@ class Host:
     def boxsi(self, folder: Path) -> subprocess.Popen[bytes]:
         """Start OOMMF's batch solver on ``node.mif``, one thread, its messages on stderr."""
         if os.geteuid() == 0:
-            for name in (f"{NAME}.mif", "m0.omf"):
-                (folder / name).chmod(0o644)
+            for path in input_files(folder):
+                path.chmod(0o644)
         boxsi = ["boxsi", "+fg", f"{NAME}.mif", "-exitondone", "1", "-threads", "1", "-logfile", "boxsi.log"]
         if not self.installation.image:
             return self._popen(boxsi, folder, subprocess.DEVNULL, subprocess.PIPE)

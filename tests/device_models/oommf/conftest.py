@@ -98,13 +98,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         assert list(folder.iterdir()) == []
 
 
-@pytest.fixture(autouse=True)
-def hurry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-in writes its rows at once."""
-    if request.node.get_closest_marker("oommf") is None:
-        monkeypatch.setattr("spinloom.device_models.engines.oommf.live.WARM_UP_S", 0.001)
-
-
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[dict[str, Any]]]:
     """How the stand-in was called since, application by application."""
@@ -136,8 +129,8 @@ def engine_of(
 ) -> Callable[..., OommfEngine]:
     """An engine on the stand-in that needs no relaxation; not yet closed."""
 
-    def make(**options: Any) -> OommfEngine:
-        return OommfEngine(coarse_card, TICK, start_field, **{"installation": installation, **options})
+    def make(cards: Any = coarse_card, initial: Any = start_field, **options: Any) -> OommfEngine:
+        return OommfEngine(cards, TICK, initial, **{"installation": installation, **options})
 
     return make
 

@@ -23,11 +23,11 @@ def drives(n_ticks, n, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (n_ticks, n))
 
 
-def low_pass(u, angle=0.0):
+def low_pass(u, angle=0.0, alpha=0.1):
     """<m> of the stand-in at the end of each tick."""
     angles = []
     for row in u:
-        angle = angle + (row - angle) * (1 - np.exp(-TICK / 20e-12))
+        angle = angle + (row - angle) * (1 - np.exp(-TICK * alpha / 2e-12))
         angles.append(angle)
     return np.stack([np.sin(angles), np.cos(angles), np.zeros_like(angles)], axis=-1)
 
@@ -58,6 +58,23 @@ def test_uneven_holds(engine):
     np.testing.assert_allclose(m, low_pass(np.repeat(u, ticks, axis=0))[np.cumsum(ticks) - 1], atol=1e-12)
 
 
+def test_each_device_is_made_from_its_own_card(engine_of, coarse_card, alter):
+    u = drives(8, 3)
+    cards = [coarse_card, alter(coarse_card, material={"alpha": 0.3})]
+    with engine_of(cards=cards) as engine:
+        _, m = engine.play(evenly(8), u[..., None], devices=np.array([1, 0, 1]))
+        _, first = engine.play(evenly(8), u)
+    np.testing.assert_allclose(m, low_pass(u, alpha=np.array([0.3, 0.1, 0.3])), atol=1e-12)
+    np.testing.assert_allclose(first, low_pass(u), atol=1e-12)
+
+
+def test_an_input_that_no_device_has(engine):
+    with pytest.raises(SpinloomError, match=r"inputs: expected .* at most 1 channels \(drive\)"):
+        engine.play(evenly(2), np.zeros((2, 1, 2)))
+    with pytest.raises(SpinloomError, match="devices: expected numbers from 0 to 0, got 1 to 1"):
+        engine.play(evenly(2), np.zeros((2, 1)), devices=np.array([1]))
+
+
 def test_no_more_runs_side_by_side_than_asked_for(engine_of, solvers):
     running, done = [], []
 
@@ -78,6 +95,11 @@ def test_finished_runs_hold_no_files(engine):
     engine.play(evenly(2), drives(2, 6))
     assert psutil.Process().num_fds() == before
     assert [path.name for path in engine.host.folder.iterdir() if path.is_dir()] == []
+
+
+def test_seeds_change_nothing(engine):
+    u = drives(3, 1)
+    np.testing.assert_array_equal(engine.play(evenly(3), u, seed=1)[1], engine.play(evenly(3), u, seed=2)[1])
 
 
 def test_kept_runs_are_read_and_nothing_is_started(engine_of, tmp_path, calls):
@@ -103,6 +125,14 @@ def test_another_input_is_another_run(engine_of, tmp_path, calls, start_field, m
         assert len(calls("boxsi")) == 4
         engine.play(evenly(6), u, fields)
         assert len(calls("boxsi")) == 4
+
+
+def test_another_oersted_field_is_another_run(engine_of, tmp_path, calls, coarse_card, alter):
+    """The input names its file, and does not change with what stands in it."""
+    for count, oersted in enumerate(["up", "down", "up"]):
+        with engine_of(alter(coarse_card, torque={"oersted": oersted}), keep=tmp_path / "keep") as engine:
+            engine.play(evenly(3), drives(3, 1))
+        assert len(calls("boxsi")) == min(count + 1, 2)
 
 
 def test_another_version_of_oommf_is_another_run(engine_of, tmp_path, calls, installation):
@@ -151,6 +181,11 @@ def test_a_failed_run_names_the_device_and_says_why(engine_of, fault, monkeypatc
     fault(asked)
     with engine_of() as engine, pytest.raises(SpinloomError, match=f"^oommf: {message}"):
         engine.play(evenly(6), drives(6, 2))
+
+
+def test_words_of_oommf_pass_as_they_are(tmp_path):
+    said = "cannot open [such] a file: /tmp/runs[1]/m0[/].omf"
+    assert batch.why_it_ended(1, f"{said}\n".encode(), tmp_path) == f"OOMMF ended with exit code 1; it said: {said}"
 
 
 def test_a_full_disk_is_said(engine_of, fault, monkeypatch, temporary):

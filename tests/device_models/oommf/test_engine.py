@@ -11,22 +11,49 @@ from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.oommf.engine import OommfEngine
 from spinloom.device_models.engines.oommf.installation import find_oommf
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import Engine, Node, drive
+from spinloom.device_models.node import Engine, Node
+from spinloom.device_models.scan import drive
 
 TICK = 7.5e-12
 
 
-def test_is_an_engine(engine, start_field):
-    assert isinstance(engine, Node)
+def test_is_an_engine(engine, coarse_card, start_field):
     assert [name for name in vars(Engine) if not name.startswith("_") and not hasattr(engine, name)] == []
-    assert (engine.name, engine.version, engine.tick, engine.traceable) == ("oommf", "2.1a0", TICK, False)
-    np.testing.assert_array_equal(engine.equilibrium, start_field)
+    assert (engine.name, engine.version, engine.tick) == ("oommf", "2.1a0", TICK)
+    assert (engine.cards, engine.live, engine.batched) == ((coarse_card,), True, False)
+    np.testing.assert_array_equal(engine.equilibria, start_field[None])
+
+
+def test_its_live_processes_are_a_node(engine):
+    assert isinstance(engine.node, Node)
+    assert (engine.node.tick, engine.node.channels, engine.node.devices, engine.node.traceable) == (
+        TICK,
+        ("drive",),
+        1,
+        False,
+    )
 
 
 def test_without_an_initial_field_oommf_relaxes_the_cards_start(coarse_card, installation, start_field, calls):
     with OommfEngine(coarse_card, TICK, installation=installation) as engine:
-        np.testing.assert_allclose(engine.equilibrium, start_field, atol=1e-15)
+        np.testing.assert_allclose(engine.equilibria, start_field[None], atol=1e-15)
     assert len(calls("boxsi")) == 1
+
+
+def test_cards_that_relax_alike_are_relaxed_once(coarse_card, alter, installation, start_field, calls):
+    # Stand-in: the field stays as it starts.
+    turned = alter(coarse_card, start={"m": (1.0, 0.0, 0.0)})
+    cards = [coarse_card, turned, alter(coarse_card, torque={"J_max": 1e11}), coarse_card, turned]
+    with OommfEngine(cards, TICK, installation=installation) as engine:
+        found = engine.equilibria
+    assert len(calls("boxsi")) == 2
+    along_x = start_field[..., [1, 0, 2]]
+    np.testing.assert_allclose(found, [start_field, along_x, start_field, start_field, along_x], atol=1e-15)
+
+
+def test_cards_on_meshes_of_different_shapes(coarse_card, disc, installation):
+    with pytest.raises(SpinloomError, match=r"cards: expected as many cells in all, got meshes of \[\(6, 6, 1\), \(15"):
+        OommfEngine([coarse_card, disc], TICK, installation=installation)
 
 
 def test_a_failed_relaxation_is_said(coarse_card, program, command):
@@ -77,8 +104,11 @@ def test_bad_initial_field(coarse_card, installation, initial, message):
 
 
 def test_docker_has_no_live_nodes(engine_of, docker):
-    with engine_of(installation=find_oommf()) as engine, pytest.raises(SpinloomError, match="not one in docker"):
-        engine.start(2)
+    with engine_of(installation=find_oommf()) as engine:
+        assert not engine.live
+        with pytest.raises(SpinloomError, match="not one in docker"):
+            engine.node.start(2)
+        assert engine.costs(None, 1.0, 10) == {}
 
 
 @pytest.mark.parametrize("name", ["embedded", REFERENCE])
@@ -134,8 +164,7 @@ def test_oommf_asked_for(command):
 def test_an_open_engine_ends_with_the_block(command, coarse_card, start_field, processes):
     with open_engine(choose_engine("oommf", command), coarse_card, TICK, start_field) as engine:
         assert isinstance(engine, OommfEngine)
-        state, _ = engine.start(1)
-        drive(engine, np.zeros((2, 1)), state)
+        drive(engine.node, np.zeros((2, 1)))
         assert processes()
     assert processes() == []
 

@@ -9,8 +9,9 @@ import pytest
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.oommf.engine import OommfEngine
 from spinloom.device_models.engines.oommf.live import NodeError
-from spinloom.device_models.node import drive
+from spinloom.device_models.oersted import oersted_pattern
 from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.scan import drive
 from spinloom.device_models.system import read_field
 
 TICK = 7.5e-12
@@ -37,16 +38,65 @@ def test_it_repeats_the_stored_run(of_card, disc, oommf):
 
 def test_it_relaxes_to_the_embedded_engines_field(of_card, disc):
     with of_card(disc) as engine:
-        np.testing.assert_allclose(engine.equilibrium, EmbeddedEngine(disc, TICK).equilibrium, atol=1e-5)
+        np.testing.assert_allclose(engine.equilibria, EmbeddedEngine(disc, TICK).equilibria, atol=1e-5)
 
 
 def test_live_nodes_follow_a_batch(of_card, coarse_card):
     u = np.random.default_rng(5).uniform(-1, 1, (12, 3))
     with of_card(coarse_card) as engine:
-        state, _ = engine.start(3)
-        _, live = drive(engine, u, state)
+        _, live = drive(engine.node, u)
         _, batch = engine.play(np.full(12, TICK), u)
-    np.testing.assert_allclose(live, batch, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(live, batch, rtol=0, atol=1e-8)
+
+
+def test_live_nodes_start_from_the_very_field_that_was_given(of_card, coarse_card):
+    """From far off equilibrium, where any time that passes before the first tick would show."""
+    m = np.random.default_rng(1).normal((0.6, 0.5, 0.4), 0.3, (*coarse_card.geometry.mask().shape, 3))
+    field = coarse_card.geometry.mask()[..., None] * m / np.linalg.norm(m, axis=-1, keepdims=True)
+    u = np.random.default_rng(6).uniform(-1, 1, (8, 3))
+    with of_card(coarse_card, field) as engine:
+        state = engine.node.start(3)
+        mean = field[coarse_card.geometry.mask()].mean(axis=0)
+        np.testing.assert_allclose(engine.node.moment(state), [mean] * 3, rtol=0, atol=1e-12)
+        _, live = drive(engine.node, u, state)
+        _, again = drive(engine.node, u)
+        _, batch = engine.play(np.full(8, TICK), u)
+    np.testing.assert_array_equal(live, again)
+    np.testing.assert_allclose(live, batch, rtol=0, atol=1e-8)
+
+
+def test_a_row_of_different_devices_follows_the_embedded_engine(of_card, coarse_card, alter, start_field):
+    cards = [coarse_card, alter(coarse_card, material={"Ms": 7e5, "alpha": 0.05}, readout={"axis": (0.0, 0.6, 0.8)})]
+    u, which = np.random.default_rng(7).uniform(-1, 1, (10, 3)), np.array([1, 0, 1])
+    with of_card(cards, start_field) as engine:
+        state, live = drive(engine.node, u, engine.node.start(3, devices=which))
+        signal = engine.node.observe(state)
+    embedded = EmbeddedEngine(cards, TICK, start_field)
+    _, m = embedded.play(np.full(10, TICK), u, devices=which)
+    np.testing.assert_allclose(live, m, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(signal, [m[-1, 0] @ (0, 0.6, 0.8), m[-1, 1, 0], m[-1, 2] @ (0, 0.6, 0.8)], atol=1e-5)
+
+
+def test_with_the_oersted_field_it_follows_the_embedded_engine(of_card, disc, alter):
+    """In ``<m>``, and in how far m goes round with the field, of which little is left in the mean."""
+    card = alter(disc, torque={"oersted": "down"})
+    pattern = oersted_pattern(card) * disc.geometry.mask()[..., None]
+
+    def round_about(fields):
+        return (fields * pattern).sum(axis=(1, 2, 3, 4)) / np.linalg.norm(pattern, axis=-1).sum()
+
+    u = np.random.default_rng(8).uniform(-1, 1, (60, 2))
+    embedded = EmbeddedEngine(card, TICK)
+    start = embedded.equilibria[0]
+    expected, m = embedded.play(np.full(60, TICK), u)
+    with of_card(card, start) as engine:
+        fields, batch = engine.play(np.full(60, TICK), u)
+        _, live = drive(engine.node, u)
+    np.testing.assert_allclose(batch, m, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(round_about(fields), round_about(expected), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(live, batch, rtol=0, atol=1e-8)
+    without, _ = EmbeddedEngine(disc, TICK, start).play(np.full(60, TICK), u)
+    assert np.abs(round_about(without) - round_about(expected)).max() > 1e-3, "it would not show"
 
 
 def test_uneven_holds_follow_the_embedded_engine(of_card, coarse_card, start_field):
@@ -59,9 +109,9 @@ def test_uneven_holds_follow_the_embedded_engine(of_card, coarse_card, start_fie
 
 def test_a_killed_solver_ends_the_run_with_its_number(of_card, coarse_card, start_field, processes):
     with of_card(coarse_card, start_field) as engine:
-        state, _ = engine.start(2)
+        state = engine.node.start(2)
         (solver,) = (p for p in processes() if p.info["name"].startswith("oxs") and p.info["cwd"].endswith("live-1"))
         solver.kill()
         with pytest.raises(NodeError, match="node 1: OOMMF was killed by a signal"):
-            drive(engine, np.zeros((3, 2)), state)
+            drive(engine.node, np.zeros((3, 2)), state)
     assert processes() == []

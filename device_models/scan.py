@@ -1,0 +1,133 @@
+"""The one loop over ticks: compiled where JAX can trace it, plain where nodes live elsewhere.
+
+Roll-outs, calibrations, networks and FORCE are each a tick function, handed to :func:`advance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from spinloom.device_models.node import Node, State, with_channels
+
+Tick = Callable[[Any, Any, Any], tuple[Any, Any]]
+"""(fixed, carry, row) -> (carry, what to record): a function without memory, hashable by its value."""
+CHUNK = 50
+"""Ticks between two reports of progress."""
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled(tick: Tick, fixed: Any, carry: Any, rows: Any) -> tuple[Any, Any]:
+    return jax.lax.scan(partial(tick, fixed), carry, rows)
+
+
+def advance(
+    tick: Tick,
+    fixed: Any,
+    carry: Any,
+    rows: Any,
+    *,
+    traceable: bool = True,
+    chunk: int = CHUNK,
+    progress: Callable[[int], None] | None = None,
+    collect: Callable[[Any], None] | None = None,
+) -> tuple[Any, Any]:
+    """Advance over all rows, a chunk at a time.
+
+    Parameters
+    ----------
+    tick : callable
+        one tick; it is compiled once for each form of its arguments, and what they hold is not
+        kept
+    fixed : pytree
+        what every tick needs and none changes, such as a node and weights
+    carry : pytree
+        what goes from tick to tick
+    rows : pytree of (n_ticks, ...) arrays
+    traceable : bool
+        whether JAX may trace the tick; if not, every tick is a chunk
+    chunk : int
+        ticks in one compiled scan, and between two reports
+    progress : callable, optional
+        called with the number of ticks just done
+    collect : callable, optional
+        takes the record of each chunk as soon as it is done, so that not all of it need be kept
+
+    Returns
+    -------
+    carry : pytree
+    record : pytree of (n_ticks, ...) ndarrays
+        None if ``collect`` takes it
+
+    Examples
+    --------
+    >>> def add(fixed, carry, row):
+    ...     return carry + fixed * row, carry
+    >>> carry, record = advance(add, 2.0, np.zeros(()), np.arange(4.0))
+    >>> float(carry), record.tolist()
+    (12.0, [0.0, 0.0, 2.0, 6.0])
+    """
+    pieces: list[Any] = []
+    keep = pieces.append if collect is None else collect
+    n_ticks = len(jax.tree.leaves(rows)[0])
+    chunk = chunk if traceable else 1
+    if traceable:  # once, not with every chunk
+        fixed, carry = jax.device_put((fixed, carry))
+    for at in range(0, n_ticks, chunk):
+        span = jax.tree.map(lambda x, at=at: np.asarray(x[at : at + chunk]), rows)
+        if traceable:
+            carry, record = _compiled(tick, fixed, carry, span)
+        else:
+            carry, record = tick(fixed, carry, jax.tree.map(lambda x: x[0], span))
+            record = jax.tree.map(lambda x: np.asarray(x)[None], record)
+        keep(jax.tree.map(np.asarray, record))
+        if progress is not None:
+            progress(min(chunk, n_ticks - at))
+    return carry, joined(pieces) if collect is None else None
+
+
+def joined(pieces: list[Any]) -> Any:
+    """Records that follow each other as one."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+
+
+def _driven(node: Node, state: State, inputs: Any) -> tuple[State, Any]:
+    state = node.step(state, inputs)
+    return state, node.moment(state)
+
+
+def drive(
+    node: Node,
+    inputs: np.ndarray,
+    state: State | None = None,
+    progress: Callable[[int], None] | None = None,
+    chunk: int = CHUNK,
+) -> tuple[State, np.ndarray]:
+    """Play given inputs into a batch of devices.
+
+    Parameters
+    ----------
+    node : Node
+    inputs : (n_ticks, n) or (n_ticks, n, channels) ndarray
+        drive of each device, held for each tick, or all its channels
+    state : object, optional
+        where to go on from; equilibrium if not given
+    progress : callable, optional
+        called with the number of ticks just done
+    chunk : int
+        ticks between two reports
+
+    Returns
+    -------
+    state : object
+        at the end of the last tick
+    m : (n_ticks, n, 3) ndarray
+        ``<m>`` at the end of each tick
+    """
+    inputs = with_channels(inputs, node.channels)
+    state = node.start(inputs.shape[1]) if state is None else state
+    return advance(_driven, node, state, inputs, traceable=node.traceable, chunk=chunk, progress=progress)

@@ -1,0 +1,36 @@
+"""Random streams: what is drawn for one purpose never depends on what is drawn for another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_PURPOSES = ("noise", "training trials", "test trials", "full trials")
+"""In this order for ever: a new purpose goes to the end, so that the streams of the others stay."""
+
+
+def stream(seed: int, purpose: str) -> np.random.Generator:
+    """The random stream of a seed for one purpose.
+
+    The fixed weights of a network take the seed's own stream, all else a stream that is
+    spawned from it (``numpy.random.SeedSequence.spawn``): equal seeds for the weights and
+    for the noise of the training then say nothing about each other.
+
+    Parameters
+    ----------
+    seed : int
+    purpose : {"topology", "noise", "training trials", "test trials", "full trials"}
+
+    Returns
+    -------
+    rng : numpy.random.Generator
+
+    Examples
+    --------
+    >>> a, b = stream(0, "topology"), stream(0, "noise")
+    >>> bool(a.random() == b.random())
+    False
+    """
+    root = np.random.SeedSequence(seed)
+    if purpose == "topology":
+        return np.random.default_rng(root)
+    return np.random.default_rng(root.spawn(len(_PURPOSES))[_PURPOSES.index(purpose)])

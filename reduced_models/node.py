@@ -1,0 +1,179 @@
+"""Reduced models as nodes: the law of one tick that an estimator has fitted, for a batch of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import DRIVE, which_devices
+
+
+class Law(Protocol):
+    """What an estimator's ``law()`` gives: one tick of a device, as a pytree of fitted arrays.
+
+    The state may have any dimension d: ``<m>`` alone, or with whatever memory a model keeps.
+    """
+
+    def start(self, m: Any) -> Any:
+        """State (n, d) of devices that stand at ``<m>``, (n, 3)."""
+        ...
+
+    def advance(self, x: Any, inputs: Any) -> Any:
+        """State (n, d) after one tick of held inputs, (n, channels)."""
+        ...
+
+    def moment(self, x: Any) -> Any:
+        """``<m>`` (n, 3) of states (n, d)."""
+        ...
+
+
+class Reduced(NamedTuple):
+    """State of a batch of reduced devices.
+
+    Attributes
+    ----------
+    x : (n, d) array
+        of the law
+    which : (n,) int array
+        device of the node that each is
+    """
+
+    x: Any
+    which: Any
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["laws", "m_start", "axes"],
+    meta_fields=["tick", "channels"],
+)
+@dataclass(frozen=True)
+class ReducedNode:
+    """One reduced device, or several that share a form and differ in their numbers.
+
+    Attributes
+    ----------
+    laws : Law
+        every array has a first axis of devices
+    m_start : (devices, 3) array
+        ``<m>`` at equilibrium
+    axes : (devices, 3) array
+        read-out axis e_read
+    tick : float
+        duration of one tick (s)
+    channels : tuple of str
+        what the columns of the inputs mean
+    """
+
+    laws: Any
+    m_start: Any
+    axes: Any
+    tick: float
+    channels: tuple[str, ...] = (DRIVE,)
+
+    traceable = True
+
+    @classmethod
+    def of(cls, law: Law, m_start: Any, axis: Any, tick: float) -> ReducedNode:
+        """A node of one device."""
+        laws = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], law)
+        return cls(laws, jnp.asarray(m_start)[None], jnp.asarray(axis)[None], tick)
+
+    @classmethod
+    def stack(cls, nodes: Sequence[ReducedNode]) -> ReducedNode:
+        """Several nodes as one that knows all their devices, in this order.
+
+        Raises
+        ------
+        SpinloomError
+            if they differ in more than numbers: in kind, tick, degree or basis
+        """
+        if len({jax.tree.structure(node) for node in nodes}) != 1:
+            raise SpinloomError(
+                "devices: expected reduced models of one kind, tick and degree (of flow maps also with the same "
+                "largest component of <m>), got several; fit all of them alike"
+            )
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *nodes)
+
+    @property
+    def devices(self) -> int:
+        """How many different devices the node knows."""
+        return len(self.m_start)
+
+    def start(
+        self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
+    ) -> Reduced:
+        """Put ``n`` devices in equilibrium; nothing here is random, and nothing takes long."""
+        which = jnp.asarray(which_devices(n, devices, self.devices))
+        return self.at(self.m_start[which], which)
+
+    def at(self, m: Any, which: Any) -> Reduced:
+        """Devices that stand at ``<m>``, (n, 3)."""
+        return Reduced(self._each(lambda law, m: law.start(m), which, m), which)
+
+    def step(self, state: Reduced, inputs: Any) -> Reduced:
+        """Advance by one tick."""
+        x = self._each(lambda law, x, row: law.advance(x, row), state.which, state.x, inputs)
+        return state._replace(x=x)
+
+    def observe(self, state: Reduced) -> Any:
+        """The signal m . e_read, (n,)."""
+        if self.devices == 1:
+            return self.moment(state) @ self.axes[0]
+        return (self.moment(state) * self.axes[state.which]).sum(axis=-1)
+
+    def moment(self, state: Reduced) -> Any:
+        """``<m>``, (n, 3)."""
+        return self._each(lambda law, x: law.moment(x), state.which, state.x)
+
+    def _each(self, do: Callable[..., Any], which: Any, *rows: Any) -> Any:
+        """Let the law of each device do something with its rows: one law for all where there is but one."""
+        if self.devices == 1:
+            return do(jax.tree.map(lambda leaf: leaf[0], self.laws), *rows)
+        laws = jax.tree.map(lambda leaf: leaf[which], self.laws)
+        return jax.vmap(lambda law, *row: do(law, *(part[None] for part in row))[0])(laws, *rows)
+
+    def ringing(self) -> tuple[float, float] | tuple[None, None]:
+        r"""Natural frequency (Hz) and quality of the first device at equilibrium.
+
+        An eigenvalue of the linearised tick is :math:`\lambda = e^{(-\kappa + i\omega)\,\mathrm{tick}}`;
+        of the pair that rings longest, :math:`\omega_0 = \sqrt{\omega^2 + \kappa^2}` and
+        :math:`Q = \omega_0 / 2\kappa`.
+
+        Returns
+        -------
+        frequency, quality : float
+            None both if the device does not ring, or does not come to rest
+        """
+        linear = np.asarray(_linear_tick(self, self.start(1)))
+        if not np.isfinite(linear).all():
+            return None, None
+        eigenvalues = np.linalg.eigvals(linear)
+        modulus = np.abs(eigenvalues)
+        ringing = eigenvalues[(eigenvalues.imag > 1e-9) & (modulus < 1)]
+        if not len(ringing) or modulus.max() >= 1 + 1e-6:
+            return None, None
+        slowest = ringing[np.abs(ringing).argmax()]
+        decay, omega = -np.log(np.abs(slowest)) / self.tick, np.angle(slowest) / self.tick
+        natural = float(np.hypot(omega, decay))
+        return natural / (2 * np.pi), natural / (2 * float(decay))
+
+
+@jax.jit
+def _linear_tick(node: ReducedNode, state: Reduced) -> Any:
+    """How the state after an undriven tick depends on the state before it, (d, d) for one device."""
+    rest, unravel = ravel_pytree(state.x)
+
+    def tick(x: Any) -> Any:
+        after = node.step(state._replace(x=unravel(x)), jnp.zeros((len(state.which), len(node.channels))))
+        return ravel_pytree(after.x)[0]
+
+    return jax.jacfwd(tick)(rest)

@@ -1,0 +1,244 @@
+"""The stages as functions of Python: values in, values out, no file unless you save one.
+
+``import spinloom`` gives these, and what reads and writes the files of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from spinloom.device_models import calibration
+from spinloom.device_models.calibration import Protocol
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines import choose_engine, open_engine
+from spinloom.networks.store import TrainedNetwork
+from spinloom.reduced_models.model import CalibratedModel, fit_model
+from spinloom.workflows.console import progress
+from spinloom.workflows.cosimulate import compare, verdict_recognise
+from spinloom.workflows.full_runs import How
+from spinloom.workflows.run import run_experiment
+from spinloom.workflows.settings import RECOGNISE, GenerateSettings, RecogniseSettings, override
+from spinloom.workflows.train import generators, recogniser
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a trained network does with every junction in full micromagnetics.
+
+    Attributes
+    ----------
+    figures : dict
+        as ``spinloom cosimulate --json`` prints them
+    record : xarray.Dataset, optional
+        outputs, signals and drives of every tick; none of a network that recognises
+    """
+
+    figures: dict[str, Any]
+    record: xr.Dataset | None = field(default=None, repr=False)
+
+
+def calibrate(card: DeviceCard, *, engine: str = "auto", oommf: str | None = None, **protocol: Any) -> xr.Dataset:
+    """Drive a device in full micromagnetics, and keep how it answered.
+
+    Parameters
+    ----------
+    card : DeviceCard
+    engine : str
+        ``embedded``, ``oommf``, or ``auto``
+    oommf : str, optional
+        command that starts OOMMF
+    **protocol
+        fields of :class:`spinloom.device_models.calibration.Protocol`: ``tick`` (s),
+        ``trajectories``, ``duration`` (s), ``seed``
+
+    Returns
+    -------
+    dataset : xarray.Dataset
+        drives ``u`` and answers ``m`` of all trajectories
+
+    Examples
+    --------
+    >>> import spinloom
+    >>> card = spinloom.load_card("data/devices/disc60.toml")
+    >>> data = spinloom.calibrate(card, engine="embedded", trajectories=4, duration=75e-12)
+    >>> dict(data["m"].sizes)
+    {'trajectory': 4, 'tick': 10, 'component': 3}
+    """
+    how = override(Protocol(), **protocol)
+    with (
+        open_engine(choose_engine(engine, oommf), card, how.tick) as opened,
+        progress(f"calibrate, {how.trajectories} devices", how.n_ticks) as advance,
+    ):
+        return calibration.calibrate(card, opened, how, advance)
+
+
+def fit(dataset: xr.Dataset, kind: str = "flow_map", reach: float = 1.0) -> CalibratedModel:
+    """Fit a reduced model to a calibration set, judged by roll-outs on held-out trajectories.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        from :func:`calibrate`
+    kind : {"flow_map", "macrospin"}
+    reach : float
+        share of J_max that networks stay within
+
+    Returns
+    -------
+    model : CalibratedModel
+        ``model.estimator`` is the scikit-learn estimator, ``model.node`` what networks are made of
+    """
+    return fit_model(dataset, kind, reach)
+
+
+def train(model: CalibratedModel, task: str, **settings: Any) -> TrainedNetwork:
+    """Train a network of reduced nodes.
+
+    Parameters
+    ----------
+    model : CalibratedModel
+    task : str
+        ``sine``, ``triangle``, ``harmonics``, ``square`` or the path of a CSV with one period, to be
+        generated; ``recognise``, to tell waveforms apart
+    **settings
+        fields of :class:`spinloom.workflows.settings.GenerateSettings` or ``RecogniseSettings``;
+        ``topology`` and ``training`` are dictionaries of the fields to change
+
+    Returns
+    -------
+    network : TrainedNetwork
+        what it reached is in ``network.settings["reached"]``
+    """
+    base: Any = RecogniseSettings() if task == RECOGNISE else GenerateSettings()
+    for part in ("topology", "training"):
+        if part in settings:
+            settings[part] = override(getattr(base, part), **settings[part]).model_dump()
+    if task == RECOGNISE:
+        return recogniser(model, override(base, **settings))
+    return generators(model, override(base, tasks=(task,), **settings), [task])[0]
+
+
+def cosimulate(
+    network: TrainedNetwork,
+    model: CalibratedModel,
+    *,
+    engine: str = "embedded",
+    oommf: str | None = None,
+    periods: int = 20,
+    trials: int = 20,
+    method: str = "",
+) -> Verdict:
+    """Run a trained network with every node in full micromagnetics.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    model : CalibratedModel
+        that it was trained on
+    engine : str
+        ``embedded``, ``oommf``, ``auto``, or ``oommf-reference``
+    oommf : str, optional
+        command that starts OOMMF
+    periods : int
+        in free run, of a network that generates
+    trials : int
+        of a network that recognises
+    method : str
+        ``lock-step`` or ``relaxation``; what the engine can do if not given
+
+    Returns
+    -------
+    verdict : Verdict
+    """
+    choice, how = choose_engine(engine, oommf), How(method)
+    if network.task == RECOGNISE:
+        return Verdict(verdict_recognise(network, model, choice, trials, how))
+    record, (figures,) = compare([network], model, choice, periods, how)
+    return Verdict(figures, record)
+
+
+def replay(
+    card: DeviceCard | Sequence[DeviceCard],
+    u: Any,
+    durations: Any,
+    *,
+    engine: str = "embedded",
+    oommf: str | None = None,
+    initial: np.ndarray | None = None,
+) -> xr.Dataset:
+    """Drive devices with waveforms of yours, each held drive for its own time.
+
+    Parameters
+    ----------
+    card : DeviceCard, or a sequence of one for each column of ``u``
+    u : (n,) or (n, devices) array_like
+        drives J / J_max, within [-1, 1]
+    durations : float or (n,) array_like
+        of each hold (s)
+    engine : str
+        ``embedded``, ``oommf``, or ``auto``
+    oommf : str, optional
+        command that starts OOMMF
+    initial : (nx, ny, nz, 3) ndarray, optional
+        field to start from; the card's start is relaxed if not given
+
+    Returns
+    -------
+    dataset : xarray.Dataset
+        ``u`` (tick, device), ``m`` (tick, device, component) at the end of each hold, the final
+        ``field`` (device, x, y, z, component), time ``t`` (s)
+
+    Examples
+    --------
+    >>> import spinloom
+    >>> card = spinloom.load_card("data/devices/disc60.toml")
+    >>> answer = spinloom.replay(card, [0.0, 0.5, 0.5], 7.5e-12)
+    >>> bool(answer["m"].sel(component="x")[-1, 0] > 0)
+    True
+    """
+    drives = np.asarray(u, dtype=float)
+    drives = drives[:, None] if drives.ndim == 1 else drives
+    holds = np.broadcast_to(np.asarray(durations, dtype=float), len(drives))
+    cards = [card] if isinstance(card, DeviceCard) else list(card)
+    devices = np.arange(len(cards)) if len(cards) > 1 else None
+    with (
+        open_engine(choose_engine(engine, oommf), cards, float(holds[0]), initial) as opened,
+        progress(f"replay on {', '.join(dict.fromkeys(one.name for one in cards))}", len(drives)) as advance,
+    ):
+        fields, m = opened.play(holds, drives, progress=advance, devices=devices)
+        made_by = {"engine": opened.name, "engine_version": opened.version}
+    return xr.Dataset(
+        {
+            "u": (("tick", "device"), drives, {"units": "1", "long_name": "drive J / J_max, held for the tick"}),
+            "m": (("tick", "device", "component"), m, {"units": "1", "long_name": "<m> at the end of the tick"}),
+            "field": (("device", "x", "y", "z", "component"), fields, {"units": "1", "long_name": "m at the end"}),
+        },
+        coords={"t": (("tick",), np.cumsum(holds), {"units": "s"}), "component": ["x", "y", "z"]},
+        attrs={**made_by, "cards": "[" + ", ".join(one.to_json() for one in cards) + "]"},
+    )
+
+
+def run(experiment: str | Path, out: str | Path, engine: str | None = None) -> dict[str, Any]:
+    """All stages of an experiment into a folder, with its page; what is done is not done again.
+
+    Parameters
+    ----------
+    experiment : path
+        TOML file, or the name of a shipped one, such as ``demo``
+    out : path
+        folder of the results
+    engine : str, optional
+        instead of the experiment's
+
+    Returns
+    -------
+    summary : dict
+        what ``summary.json`` holds
+    """
+    return run_experiment(Path(experiment), Path(out), engine)
