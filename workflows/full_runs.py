@@ -91,14 +91,14 @@ def run_full(
     """All networks at once in an engine that is batched, one after the other in one that is not."""
     done: list[FullRun] = []
     pieces: list[Record] = []
-    group = networks
+    group, finished = networks, 0
     try:
-        while sum(len(one.outside) for one in done) < len(networks):
+        while finished < len(networks):
+            pieces.clear()
             with open_engine(choice, model.card, model.tick, limit_s=how.limit_s) as engine:
-                finished = sum(len(one.outside) for one in done)
                 group = networks[finished:] if engine.batched else networks[finished : finished + 1]
-                pieces.clear()
                 done.append(_group(group, model, engine, periods, how, pieces))
+            finished += len(group)
     except BaseException:
         if salvage is not None and (pieces or done):
             _salvage(networks, model, choice, done, group, pieces, salvage)
