@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard
@@ -19,6 +21,9 @@ from spinloom.device_models.node import Engine
 KIND, FORMAT = "calibration", 1
 CYCLE = ("noise", "holds", "chirp", "tones", "tones", "steps", "tones", "noise")
 """Kinds of drive in the order in which trajectories take them; tones are what networks make."""
+GRADES = (0.75, 0.5, 0.4, 0.3, 0.2, 0.1)
+"""Shares of J_max that drives are scaled to beside those of full amplitude."""
+AMPLITUDE = {"units": "1", "long_name": "share of J_max that the drive is scaled to"}
 
 
 class Protocol(BaseModel):
@@ -29,11 +34,20 @@ class Protocol(BaseModel):
     tick : float
         duration of a tick (s)
     trajectories : int
-        number of independent runs, each from equilibrium
+        number of independent runs under drives of full amplitude, each from equilibrium
     duration : float
         of each trajectory (s)
     seed : int
         trajectory k draws from ``numpy.random.default_rng([seed, k])``
+    grades : tuple of float
+        smaller amplitudes, as shares of J_max: they tell how far a reduced model reaches
+    per_grade : int
+        further runs for each of them, after those of full amplitude
+
+    Examples
+    --------
+    >>> Protocol().n_trajectories, Protocol(grades=()).n_trajectories
+    (88, 40)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -42,6 +56,31 @@ class Protocol(BaseModel):
     trajectories: int = Field(default=40, ge=4, le=10_000)
     duration: float = Field(default=6e-9, gt=0, lt=1e-3)
     seed: int = Field(default=0, ge=0)
+    grades: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=GRADES, max_length=100)
+    per_grade: int = Field(default=8, ge=4, le=10_000)
+
+    @field_validator("grades")
+    @classmethod
+    def _grades_differ(cls, grades: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(grades)) < len(grades):
+            raise ValueError(f"expected each grade once, got {', '.join(f'{grade:g}' for grade in grades)}")
+        return grades
+
+    @classmethod
+    def from_json(cls, text: str) -> Protocol:
+        """The protocol that a calibration set names; sets that are older than grades have none.
+
+        Examples
+        --------
+        >>> Protocol.from_json('{"trajectories": 40}').grades
+        ()
+        """
+        return cls.model_validate({"grades": (), **json.loads(text)})
+
+    @property
+    def n_trajectories(self) -> int:
+        """All runs: those of full amplitude, then those of each grade."""
+        return self.trajectories + len(self.grades) * self.per_grade
 
     @property
     def n_ticks(self) -> int:
@@ -50,20 +89,31 @@ class Protocol(BaseModel):
 
     def kinds(self) -> list[str]:
         """The kind of drive of each trajectory."""
-        return [CYCLE[k % len(CYCLE)] for k in range(self.trajectories)]
+        full, graded = range(self.trajectories), range(len(self.grades) * self.per_grade)
+        return [CYCLE[k % len(CYCLE)] for k in (*full, *graded)]
 
-    def drives(self) -> np.ndarray:
-        """All drives, (trajectories, ticks).
+    def amplitudes(self) -> np.ndarray:
+        """Share of J_max that the drive of each trajectory is scaled to, (n_trajectories,).
 
         Examples
         --------
-        >>> Protocol(trajectories=4, duration=75e-12).drives().shape
+        >>> Protocol(trajectories=4, grades=(0.5,), per_grade=4).amplitudes()
+        array([1. , 1. , 1. , 1. , 0.5, 0.5, 0.5, 0.5])
+        """
+        return np.concatenate([np.ones(self.trajectories), np.repeat(self.grades, self.per_grade)])
+
+    def drives(self) -> np.ndarray:
+        """All drives, (n_trajectories, ticks).
+
+        Examples
+        --------
+        >>> Protocol(trajectories=4, duration=75e-12, grades=()).drives().shape
         (4, 10)
         """
         return np.stack(
             [
-                calibration_drive(kind, self.n_ticks, self.tick, np.random.default_rng([self.seed, k]))
-                for k, kind in enumerate(self.kinds())
+                amplitude * calibration_drive(kind, self.n_ticks, self.tick, np.random.default_rng([self.seed, k]))
+                for k, (kind, amplitude) in enumerate(zip(self.kinds(), self.amplitudes(), strict=True))
             ]
         )
 
@@ -86,7 +136,8 @@ def calibrate(
     -------
     dataset : xarray.Dataset
         ``u`` (trajectory, tick), ``m`` (trajectory, tick, component) at the END of each tick,
-        ``m_start`` (component), and ``field_start``, the relaxed field (x, y, z, component)
+        ``m_start`` (component), and ``field_start``, the relaxed field (x, y, z, component); coordinates
+        ``drive_kind`` and ``amplitude`` of each trajectory
     """
     u = protocol.drives()
     began = time.perf_counter()
@@ -113,6 +164,7 @@ def calibrate(
             ),
             "component": ["x", "y", "z"],
             "drive_kind": (("trajectory",), protocol.kinds()),
+            "amplitude": (("trajectory",), protocol.amplitudes(), AMPLITUDE),
         },
         attrs={
             "card": card.to_json(),
@@ -120,7 +172,7 @@ def calibrate(
             "engine": engine.name,
             "engine_version": engine.version,
             "tick_s": protocol.tick,
-            "device_ns": protocol.trajectories * protocol.n_ticks * protocol.tick * 1e9,
+            "device_ns": protocol.n_trajectories * protocol.n_ticks * protocol.tick * 1e9,
             "wall_s": wall,
         },
     )
@@ -134,6 +186,8 @@ def save_calibration(dataset: xr.Dataset, path: str | Path) -> None:
 
 def load_calibration(path: str | Path) -> xr.Dataset:
     """Read a calibration set and check that it is whole.
+
+    A set without amplitudes is older than grades: all its drives have the full amplitude.
 
     Raises
     ------
@@ -150,4 +204,24 @@ def load_calibration(path: str | Path) -> xr.Dataset:
         if name not in dataset.attrs:
             raise SpinloomError(f"{path}: expected an attribute {name}; calibrate again")
     DeviceCard.from_json(dataset.attrs["card"])
+    dataset = dataset.assign_coords(amplitude=("trajectory", amplitudes(dataset), AMPLITUDE))
+    _check_amplitude(dataset["amplitude"], path)
     return dataset
+
+
+def amplitudes(dataset: xr.Dataset) -> np.ndarray:
+    """Share of J_max that the drive of each trajectory is scaled to, (trajectory,); 1 where a set does not say."""
+    if "amplitude" not in dataset:
+        return np.ones(dataset.sizes["trajectory"])
+    return dataset["amplitude"].values
+
+
+def _check_amplitude(amplitude: xr.DataArray, path: str | Path) -> None:
+    if amplitude.dims != ("trajectory",):
+        raise SpinloomError(f"{path}: amplitude: expected one for each trajectory, got dimensions {amplitude.dims}")
+    values = amplitude.values
+    wrong = values[~((values > 0) & (values <= 1))]
+    if len(wrong):
+        raise SpinloomError(
+            f"{path}: amplitude: expected shares of J_max above 0 and at most 1, got {wrong[0]:g}; calibrate again"
+        )

@@ -106,8 +106,8 @@ def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None
         temporary.write_bytes(content)
 
 
-def load(path: str | Path, kind: str, version: int) -> xr.Dataset:
-    """Read a file that :func:`save` wrote.
+def load(path: str | Path, kind: str, *versions: int) -> xr.Dataset:
+    """Read a file that :func:`save` wrote, in one of the format versions that the caller knows.
 
     Raises
     ------
@@ -125,9 +125,10 @@ def load(path: str | Path, kind: str, version: int) -> xr.Dataset:
     found = dataset.attrs.get("spinloom_kind")
     if found != kind:
         raise SpinloomError(f"{path}: expected a {kind} file, got {found or 'a file that Spinloom did not write'}")
-    if dataset.attrs.get("spinloom_format") != version:
+    if dataset.attrs.get("spinloom_format") not in versions:
+        known = " or ".join(str(version) for version in versions)
         raise SpinloomError(
-            f"{path}: {kind} format {dataset.attrs.get('spinloom_format')}, but this Spinloom reads format {version}; "
+            f"{path}: {kind} format {dataset.attrs.get('spinloom_format')}, but this Spinloom reads format {known}; "
             "make the file again with this version"
         )
     return dataset

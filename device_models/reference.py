@@ -25,7 +25,7 @@ def reference_calibration(card: DeviceCard, protocol: Protocol) -> xr.Dataset:
     card : DeviceCard
         one of ``data/devices``, unchanged
     protocol : Protocol
-        the one that the set was made by
+        the one that the set was made by; a set without grades stands for the same protocol with any
 
     Returns
     -------
@@ -45,7 +45,8 @@ def reference_calibration(card: DeviceCard, protocol: Protocol) -> xr.Dataset:
     dataset = load_calibration(calibration_path(card.name))
     if DeviceCard.from_json(dataset.attrs["card"]) != card:
         raise SpinloomError(f"device: {card.name} is not the card that OOMMF's set was computed for; {advice}")
-    made_by = Protocol.model_validate_json(dataset.attrs["protocol"])
-    if made_by != protocol:
+    made_by = Protocol.from_json(dataset.attrs["protocol"])
+    ungraded = protocol.model_copy(update={"grades": (), "per_grade": made_by.per_grade})
+    if made_by not in (protocol, ungraded):
         raise SpinloomError(f"calibration: OOMMF's set of {card.name} is shipped for {made_by!r} only; {advice}")
     return dataset

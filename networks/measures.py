@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from scipy.stats import binomtest
+
+GENERATES = 0.1
+"""A network generates its series if the NRMSE of its free run is at most this."""
+ABOVE_CHANCE = 0.01
+"""Answers are above chance where guessing gives as many right ones less often than this."""
+_STILL = 0.1
+"""Share of the target's amplitude below which an output does not oscillate."""
 _FINE = 16
 """Shifts are tried at this many places within a tick, and refined from there."""
 
@@ -83,6 +92,37 @@ def _peak(correlation: np.ndarray) -> np.ndarray:
 def phase_drift(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     """Slope of the phase of z against the target's (rad of the period, per period).
 
+    An output that does not oscillate has no phase: its amplitude at the target's lowest harmonic
+    is less than a tenth of the target's in half of the periods.
+
+    Parameters
+    ----------
+    z : (n_periods period_ticks, S, K) ndarray
+    f : (period_ticks, S, K) ndarray
+
+    Returns
+    -------
+    drift : (S,) ndarray
+        positive where z runs ahead; NaN where z does not oscillate or is not finite
+
+    Examples
+    --------
+    >>> t = np.arange(500) / 50
+    >>> f = np.sin(2 * np.pi * t[:50])[:, None, None]
+    >>> z = np.sin(2 * np.pi * 1.001 * t)[:, None, None]
+    >>> float(phase_drift(z, f)[0].round(4)), float(phase_drift(0.01 * z, f)[0])
+    (0.0063, nan)
+    """
+    Z, F, finite = _lowest(z, f)
+    with np.errstate(over="ignore", invalid="ignore"):
+        amplitude = np.sqrt((np.abs(Z) ** 2).sum(axis=-1) / (np.abs(F) ** 2).sum(axis=-1))
+    oscillates = finite & np.isfinite(amplitude).all(axis=0) & (np.median(amplitude, axis=0) >= _STILL)
+    return np.where(oscillates, phase_slope(z, f), np.nan)
+
+
+def phase_slope(z: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """What :func:`phase_drift` is where z oscillates; some number where it does not.
+
     The phase of each period is that of the lowest harmonic which the target has, all outputs
     together.
 
@@ -100,21 +140,62 @@ def phase_drift(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     --------
     >>> t = np.arange(500) / 50
     >>> f = np.sin(2 * np.pi * t[:50])[:, None, None]
-    >>> float(phase_drift(np.sin(2 * np.pi * 1.001 * t)[:, None, None], f)[0].round(4))
+    >>> float(phase_slope(np.sin(2 * np.pi * 1.001 * t)[:, None, None], f)[0].round(4))
     0.0063
     """
-    periods = _periods(z, f)
-    finite = np.isfinite(periods).all(axis=(0, 1, 3))
-    if len(periods) < 2:
+    Z, F, finite = _lowest(z, f)
+    if len(Z) < 2:
         return np.zeros(len(finite))
     with np.errstate(over="ignore", invalid="ignore"):
-        Z, F = np.fft.rfft(np.where(finite[:, None], periods, 0.0), axis=1), np.fft.rfft(f, axis=0)
-        power = (np.abs(F[1:]) ** 2).sum(axis=-1)
-        harmonic = 1 + (power > 0.01 * power.sum(axis=0)).argmax(axis=0)
-        one = np.arange(len(finite))
-        phase = np.unwrap(np.angle((Z[:, harmonic, one] * F[harmonic, one].conj()).sum(axis=-1)), axis=0)
-        slope = np.polyfit(np.arange(len(phase)), phase, 1)[0] / harmonic
+        phase = np.unwrap(np.angle((Z * F.conj()).sum(axis=-1)), axis=0)
+        slope = np.polyfit(np.arange(len(phase)), phase, 1)[0] / lowest_harmonic(f)
     return np.where(finite & np.isfinite(slope), slope, 0.0)
+
+
+def lowest_harmonic(f: np.ndarray) -> np.ndarray:
+    """The lowest harmonic that holds more than a hundredth of the variance of targets (period_ticks, S, K), (S,)."""
+    power = (np.abs(np.fft.rfft(f, axis=0)[1:]) ** 2).sum(axis=-1)
+    return 1 + (power > 0.01 * power.sum(axis=0)).argmax(axis=0)
+
+
+def _lowest(z: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spectrum at the target's lowest harmonic, (n_periods, S, K) and (S, K), and what is finite, (S,)."""
+    periods = _periods(z, f)
+    finite = np.isfinite(periods).all(axis=(0, 1, 3))
+    harmonic, one = lowest_harmonic(f), np.arange(f.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        Z = np.fft.rfft(np.where(finite[:, None], periods, 0.0), axis=1)
+        return Z[:, harmonic, one], np.fft.rfft(f, axis=0)[harmonic, one], finite
+
+
+def against_chance(right: int, trials: int, classes: int) -> dict[str, Any]:
+    """Right answers against guessing: a one-sided binomial test, and where the true share lies.
+
+    Parameters
+    ----------
+    right, trials, classes : int
+
+    Returns
+    -------
+    result : dict
+        ``chance``; ``p_chance``, how often guessing gives as many right answers;
+        ``above_chance``, whether that is less often than once in a hundred; ``accuracy_low,
+        accuracy_high``, the interval of 95 % (Wilson)
+
+    Examples
+    --------
+    >>> against_chance(7, 20, 4)["above_chance"], against_chance(12, 20, 4)["above_chance"]
+    (False, True)
+    """
+    test = binomtest(right, trials, 1 / classes, alternative="greater")
+    interval = binomtest(right, trials).proportion_ci(0.95, "wilson")
+    return {
+        "chance": 1 / classes,
+        "p_chance": float(test.pvalue),
+        "above_chance": bool(test.pvalue < ABOVE_CHANCE),
+        "accuracy_low": float(interval.low),
+        "accuracy_high": float(interval.high),
+    }
 
 
 def _periods(z: np.ndarray, f: np.ndarray) -> np.ndarray:

@@ -88,7 +88,8 @@ def judged(record: xr.Dataset, name: str) -> dict[str, Any]:
     Parameters
     ----------
     record : xarray.Dataset
-        from :func:`make_record`, with ``outside_share`` (network)
+        from :func:`make_record`, with ``outside_share`` (network) and, where networks were stopped
+        early, ``periods`` (network)
     name : str
         of the network
 
@@ -101,6 +102,8 @@ def judged(record: xr.Dataset, name: str) -> dict[str, Any]:
         where two engines ran
     """
     one = record.sel(network=[name])
+    if "periods" in one:
+        one = one.isel(tick=slice(0, int(one["periods"].values[0]) * one.sizes["period_tick"]))
     f, z = one["f"].values, one["z_full"].values
     apart, worst = _apart(one, "full", "reduced")
     result = {

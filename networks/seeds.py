@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_PURPOSES = ("noise", "training trials", "test trials", "full trials")
+_PURPOSES = ("noise", "training trials", "test trials", "full trials", "screening", "kick")
 """In this order for ever: a new purpose goes to the end, so that the streams of the others stay."""
 
 
@@ -18,7 +18,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
     Parameters
     ----------
     seed : int
-    purpose : {"topology", "noise", "training trials", "test trials", "full trials"}
+    purpose : {"topology", "noise", "training trials", "test trials", "full trials", "screening", "kick"}
 
     Returns
     -------

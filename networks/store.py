@@ -15,7 +15,9 @@ from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.topology import Weights
 
-KIND, FORMAT = "network", 2
+KIND, FORMAT = "network", 3
+_WITHOUT_CLOCK = 2
+"""An older form: no clock, no lead, else the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,11 @@ class TrainedNetwork:
         one period of the target; zeros for recognition
     settings : dict
         topology, training, seed, washout or periods, and the figures reached; JSON-able
+    clock : (period_ticks,) ndarray, optional
+        one period of the input that keeps its time; None without one
+    lead : (1, K, N + 1) ndarray, optional
+        read-out of the target's slope (:class:`spinloom.networks.training.Taught`), by which the
+        phase can be trimmed; None for recognition
     """
 
     task: str
@@ -42,13 +49,17 @@ class TrainedNetwork:
     period_ticks: int
     f: np.ndarray
     settings: dict[str, Any] = field(default_factory=dict)
+    clock: np.ndarray | None = None
+    lead: np.ndarray | None = None
 
     def alike(self, other: TrainedNetwork, tolerance: float) -> bool:
         """Whether another network is the same one, no weight differing by more than ``tolerance``."""
-        mine, theirs = ((n.task, n.period_ticks, n.weights.devices) for n in (self, other))
+        mine, theirs = ((n.task, n.period_ticks, n.weights.devices, n.clock is None) for n in (self, other))
         if mine != theirs:
             return False
         pairs = [(self.f, other.f), *zip(self.weights.arrays(), other.weights.arrays(), strict=True)]
+        if self.clock is not None:
+            pairs.append((self.clock, np.asarray(other.clock)))
         return all(a.shape == b.shape and np.abs(a - b).max() <= tolerance for a, b in pairs)
 
 
@@ -67,9 +78,13 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
     if path.resolve() == model_path.resolve():
         raise SpinloomError(f"{path}: is the model itself; choose another output for the network")
     w, digest = network.weights, files.digest(model_path)
-    devices = {}
+    optional: dict[str, Any] = {}
     if w.devices is not None:
-        devices = {"device": (("to",), w.which(), {"long_name": "which device of the model each node is"})}
+        optional["device"] = (("to",), w.which(), {"long_name": "which device of the model each node is"})
+    if network.clock is not None:
+        optional["clock"] = (("tick",), network.clock, {"long_name": "one period of the input", "units": "1"})
+    if network.lead is not None:
+        optional["lead"] = (("output", "state"), network.lead[0], {"long_name": "read-out of the slope (per tick)"})
     dataset = xr.Dataset(
         {
             "W": (("to", "from"), w.W[0]),
@@ -78,7 +93,7 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
             "b": (("to",), w.b[0]),
             "w_out": (("output", "state"), w.w_out[0], {"long_name": "read-out of [r, 1]"}),
             "f": (("tick", "output"), network.f, {"long_name": "one period of the target", "units": "1"}),
-            **devices,
+            **optional,
         },
         attrs={
             "task": network.task,
@@ -114,7 +129,7 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
         if the file is damaged, or its model is missing or not the one it was trained on
     """
     path = Path(path)
-    dataset = files.load(path, KIND, FORMAT)
+    dataset = files.load(path, KIND, FORMAT, _WITHOUT_CLOCK)
     try:
         attrs = dataset.attrs
         W, w_fb, W_in, b, w_out = (dataset[name].values[None] for name in ("W", "w_fb", "W_in", "b", "w_out"))
@@ -128,6 +143,8 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
             period_ticks=int(attrs["period_ticks"]),
             f=dataset["f"].values,
             settings=json.loads(attrs["settings"]),
+            clock=dataset["clock"].values if "clock" in dataset else None,
+            lead=dataset["lead"].values[None] if "lead" in dataset else None,
         )
         name, digest = str(attrs["model_file"]), str(attrs["model_sha256"])
     except (KeyError, TypeError, ValueError) as error:

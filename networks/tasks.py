@@ -9,9 +9,15 @@ from scipy.signal import resample
 
 from spinloom.device_models.drives import read_period
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import data_folder
 
+SERIES = ("two_pulses", "beat")
+"""Series that are shipped as files, in ``data/waveforms``."""
 GENERATE = ("sine", "triangle", "harmonics", "square")
 CLASSES = ("sine", "triangle", "square", "sawtooth")
+CLOCKS = ("sine", "pulse", "ramp")
+_PULSE = 0.1
+"""Share of a period for which the pulse of a clock is on."""
 INPUT_RMS = 0.7
 """All waveforms to be recognised have this rms value, so that power tells nothing."""
 
@@ -62,7 +68,7 @@ def target(task: str, period_ticks: int) -> np.ndarray:
     Parameters
     ----------
     task : str
-        one of :data:`GENERATE`, or the path of a CSV with one period under the header ``f``, or
+        one of :data:`GENERATE` or :data:`SERIES`, or the path of a CSV with one period under the header ``f``, or
         of several outputs under ``f1``, ``f2`` and so on; each is resampled to the ticks and
         scaled to [-1, 1]
     period_ticks : int
@@ -85,13 +91,54 @@ def target(task: str, period_ticks: int) -> np.ndarray:
         # Half a tick of phase keeps samples off the square's jumps.
         shift = 0.5 if task == "square" else 1.0
         return waveform(task, 2 * np.pi * (np.arange(period_ticks) + shift) / period_ticks)[:, None]
+    if task in SERIES:
+        task = str(data_folder() / "waveforms" / f"{task}.csv")
     if not task.lower().endswith(".csv"):
-        raise SpinloomError(f"task: expected one of {', '.join(GENERATE)} or a CSV file, got {task!r}")
+        raise SpinloomError(f"task: expected one of {', '.join(GENERATE + SERIES)} or a CSV file, got {task!r}")
     f = read_period(Path(task))
     if len(f) != period_ticks:
         f = resample(f, period_ticks)
     low, high = f.min(axis=0), f.max(axis=0)
     return 2 * (f - low) / (high - low) - 1
+
+
+def clock(shape: str, period_ticks: int, ahead: float = 0.0) -> np.ndarray:
+    """One period of a clock: an input that tells a network the time.
+
+    It runs with the period of the target, so that a trained network keeps the target's phase.
+
+    Parameters
+    ----------
+    shape : {"sine", "pulse", "ramp"}
+        ``pulse`` is 1 for the first tenth of the period and 0 else, ``ramp`` rises from -1 to 1
+    period_ticks : int
+    ahead : float
+        share of a period by which it runs ahead of the target
+
+    Returns
+    -------
+    s : (period_ticks,) ndarray
+        within [-1, 1], held for each tick
+
+    Raises
+    ------
+    SpinloomError
+        for an unknown shape
+
+    Examples
+    --------
+    >>> clock("pulse", 20)[:4], clock("ramp", 4, 0.25)
+    (array([1., 1., 0., 0.]), array([-0.25,  0.25,  0.75, -0.75]))
+    """
+    share = np.mod((np.arange(period_ticks) + 0.5) / period_ticks + ahead, 1)
+    if shape == "sine":
+        return waveform("sine", 2 * np.pi * share)
+    if shape == "pulse":
+        # At least one tick, however short the period.
+        return np.where(share < max(_PULSE, 1 / period_ticks), 1.0, 0.0)
+    if shape == "ramp":
+        return 2 * share - 1
+    raise SpinloomError(f"clock_shape: expected one of {', '.join(CLOCKS)}, got {shape!r}")
 
 
 def task_name(task: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, Self
 
 import jax
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.seeds import stream
+from spinloom.networks.tasks import clock
 
 
 class Topology(BaseModel):
@@ -34,17 +35,40 @@ class Topology(BaseModel):
         w_fb, W_in and b are uniform between minus and plus this
     gain : float
         drive (in units of the reach) for v = 1
+    clock : float
+        strength of an input at the target's period, for networks that generate: W_in is then
+        uniform between minus and plus this; 0 is none
+    clock_shape : {"sine", "pulse", "ramp"}
+        see :func:`spinloom.networks.tasks.clock`
+    clock_ahead : float
+        share of a period by which the clock runs ahead of the target: where in the clock's
+        period the sharp features of a series fall makes a difference
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     nodes: int = Field(default=40, ge=1, le=10_000)
-    spectral_radius: float = Field(ge=0, le=10)
+    spectral_radius: float = Field(ge=0, le=1000)
     density: float = Field(default=0.3, gt=0, le=1)
     feedback: float = Field(default=0.0, ge=0, le=100)
     input: float = Field(default=0.0, ge=0, le=100)
     bias: float = Field(ge=0, le=100)
     gain: float = Field(gt=0, le=100)
+    clock: float = Field(default=0.0, ge=0, le=100)
+    clock_shape: Literal["sine", "pulse", "ramp"] = "sine"
+    clock_ahead: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Self:
+        if self.clock and self.input:
+            raise ValueError(
+                "clock is of networks that generate, input of those that recognise: expected one, got both"
+            )
+        return self
+
+    def clock_period(self, period_ticks: int) -> np.ndarray | None:
+        """One period of the clock, (period_ticks,); None without one."""
+        return clock(self.clock_shape, period_ticks, self.clock_ahead) if self.clock else None
 
 
 @partial(
@@ -197,4 +221,4 @@ def _draw_one(topology: Topology, rng: np.random.Generator, outputs: int) -> tup
     W *= topology.spectral_radius / radius if radius > 1e-12 else 0.0
     first, W_in, b = (rng.uniform(-1, 1, n) for _ in range(3))
     w_fb = np.column_stack([first, rng.uniform(-1, 1, (n, outputs - 1))])
-    return W, w_fb * topology.feedback, W_in * topology.input, b * topology.bias
+    return W, w_fb * topology.feedback, W_in * (topology.clock or topology.input), b * topology.bias

@@ -13,14 +13,16 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
-from spinloom.networks.measures import phase_drift
+from spinloom.networks.measures import free_run_error, phase_slope
 from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
-from spinloom.networks.trials import generate, per_network
+from spinloom.networks.trials import clock_ticks, generate, per_network
 
 WASHOUT = 4
 """Periods with the target fed back before every free run of the trim; figures are of other washouts."""
 _LONGEST_LEAD = 1.0
+_SETTLED = 10
+"""Periods with the target fed back before its error is taken."""
 Progress = Callable[[int], None] | None
 
 
@@ -31,7 +33,7 @@ class Training(BaseModel):
     ----------
     method : {"force", "ridge"}
         ``ridge``: teacher-forced ridge regression alone; ``force``: that, then FORCE, then the
-        trim of the phase
+        trim of the phase, which a network with a clock does not need
     teacher_periods : int
         of the target, teacher-forced; the first tenth is washout
     noise : float
@@ -68,13 +70,57 @@ class Training(BaseModel):
 
     @property
     def periods(self) -> int:
-        """Periods of the target that training takes."""
+        """Periods of the target that training without a clock takes."""
+        return self.lasts(False)
+
+    def lasts(self, clocked: bool) -> int:
+        """Periods of the target that training takes, with a clock or without."""
         if self.method == "ridge":
             return self.teacher_periods
-        return self.teacher_periods + self.force_periods + self.trim_rounds * (self.trim_periods + WASHOUT)
+        rounds = 1 if clocked else self.trim_rounds
+        return self.teacher_periods + self.force_periods + rounds * (self.trim_periods + WASHOUT)
 
 
-def train(node: Node, weights: Weights, f: np.ndarray, how: Training, progress: Progress = None) -> Weights:
+class Trained(NamedTuple):
+    """What training gives.
+
+    Attributes
+    ----------
+    weights : Weights
+        with the trained read-out
+    lead : (S, K, N + 1) ndarray
+        read-out of the target's slope, see :class:`Taught`
+    ridge : (S, K, N + 1) ndarray
+        read-out of the teacher-forced ridge regression, from which FORCE went on
+    """
+
+    weights: Weights
+    lead: np.ndarray
+    ridge: np.ndarray
+
+
+def train(
+    node: Node,
+    weights: Weights,
+    f: np.ndarray,
+    how: Training,
+    progress: Progress = None,
+    *,
+    clock: np.ndarray | None = None,
+) -> Weights:
+    """Train S networks to generate a target each: the weights of :func:`learn`, with its arguments."""
+    return learn(node, weights, f, how, progress, clock=clock).weights
+
+
+def learn(
+    node: Node,
+    weights: Weights,
+    f: np.ndarray,
+    how: Training,
+    progress: Progress = None,
+    *,
+    clock: np.ndarray | None = None,
+) -> Trained:
     """Train S networks to generate a target each.
 
     Parameters
@@ -87,23 +133,27 @@ def train(node: Node, weights: Weights, f: np.ndarray, how: Training, progress: 
     how : Training
     progress : callable, optional
         called with the number of ticks just done
+    clock : (period_ticks,) or (period_ticks, S) ndarray, optional
+        one period of the input s
 
     Returns
     -------
-    weights : Weights
-        with the trained read-out
+    trained : Trained
     """
-    f = per_network(f, weights)
+    f, clock = per_network(f, weights), clock_ticks(clock, weights, len(f), 1)
     if how.method == "ridge":
         once = how.model_copy(update={"tries": 1})
-        return teacher_forced_ridge(node, weights, f, once, progress).weights
+        taught = teacher_forced_ridge(node, weights, f, once, progress, clock=clock)
+        return Trained(taught.weights, taught.lead, taught.weights.w_out)
     tries, f = weights.repeat(how.tries), np.repeat(f, how.tries, axis=1)
-    taught = teacher_forced_ridge(node, tries, f, how, progress)
+    clock = None if clock is None else np.repeat(clock, how.tries, axis=1)
+    taught = teacher_forced_ridge(node, tries, f, how, progress, clock=clock)
     precision = taught.covariance * how.prior_ticks
-    tries = force(node, taught.weights, f, how.force_periods, precision, taught.state, progress)
-    tries, error = trim_phase(node, tries, f, taught.lead, how.trim_rounds, how.trim_periods, progress)
-    best = error.reshape(-1, how.tries).argmin(axis=1)
-    return weights.with_readout(tries.w_out[np.arange(weights.networks) * how.tries + best])
+    tries = force(node, taught.weights, f, how.force_periods, precision, taught.state, progress, clock=clock)
+    rounds = how.trim_rounds if clock is None else 1
+    tries, error = trim_phase(node, tries, f, taught.lead, rounds, how.trim_periods, progress, clock=clock)
+    best = np.arange(weights.networks) * how.tries + error.reshape(-1, how.tries).argmin(axis=1)
+    return Trained(weights.with_readout(tries.w_out[best]), taught.lead[best], taught.weights.w_out[best])
 
 
 class Taught(NamedTuple):
@@ -129,11 +179,17 @@ class Taught(NamedTuple):
 
 
 def teacher_forced_ridge(
-    node: Node, weights: Weights, f: np.ndarray, how: Training, progress: Progress = None
+    node: Node,
+    weights: Weights,
+    f: np.ndarray,
+    how: Training,
+    progress: Progress = None,
+    *,
+    clock: np.ndarray | None = None,
 ) -> Taught:
     """Ridge regression of the target on signals recorded while the noisy target feeds back.
 
-    Parameters are those of :func:`train`, with ``f`` of shape (period_ticks, S, K). Network k
+    Parameters are those of :func:`learn`, with ``f`` of shape (period_ticks, S, K). Network k
     feels noise number k modulo ``how.tries``.
 
     Returns
@@ -145,7 +201,8 @@ def teacher_forced_ridge(
     noise = how.noise * stream(how.seed, "noise").standard_normal((len(target), how.tries, outputs))
     noise = np.tile(noise, (1, -(-target.shape[1] // how.tries), 1))[:, : target.shape[1]]
     hold = np.arange(len(target)) < len(target) - 1
-    state, record = simulate(node, weights, target=target + noise, hold=hold, record="r", progress=progress)
+    s = clock_ticks(clock, weights, len(f), how.teacher_periods)
+    state, record = simulate(node, weights, target=target + noise, hold=hold, s=s, record="r", progress=progress)
     keep = slice(len(f) * (how.teacher_periods // 10), None)
     slope = np.tile((np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2, (how.teacher_periods, 1, 1))
     fits, covariance = [], []
@@ -162,6 +219,45 @@ def teacher_forced_ridge(
     return Taught(state._replace(z=last), weights, np.stack(covariance), both[:, outputs:])
 
 
+class Forced(NamedTuple):
+    """What read-outs do while the target itself feeds back.
+
+    Attributes
+    ----------
+    nrmse : (S,) ndarray
+        what the states cannot represent
+    restless : (S,) ndarray
+        rms difference of the signals between the last two periods, in units of the spread: a
+        network that sings does not repeat itself, whatever feeds back
+    """
+
+    nrmse: np.ndarray
+    restless: np.ndarray
+
+
+def taught_error(node: Node, weights: Weights, f: np.ndarray, *, clock: np.ndarray | None = None) -> Forced:
+    """Judge read-outs while the target itself feeds back: what the states can represent.
+
+    The feedback has no noise, so these are not the states that a read-out was fitted to, and the
+    output feeds nothing, so what is left is what the nodes lack.
+
+    Parameters
+    ----------
+    node, weights, f, clock
+        as in :func:`learn`; the read-outs are those of the weights, such as :attr:`Trained.ridge`
+
+    Returns
+    -------
+    forced : Forced
+    """
+    f = per_network(f, weights)
+    target, s = np.tile(f, (_SETTLED + 2, 1, 1)), clock_ticks(clock, weights, len(f), _SETTLED + 2)
+    _, record = simulate(node, weights, target=target, hold=np.ones(len(target), bool), s=s, record="r")
+    before, last = record.r[-2 * len(f) : -len(f)], record.r[-len(f) :]
+    restless = np.sqrt(((last - before) ** 2).mean(axis=(0, 2)))
+    return Forced(free_run_error(record.z[_SETTLED * len(f) :], f), restless)
+
+
 def force(
     node: Node,
     weights: Weights,
@@ -170,6 +266,8 @@ def force(
     precision: np.ndarray | None = None,
     state: LoopState | None = None,
     progress: Progress = None,
+    *,
+    clock: np.ndarray | None = None,
 ) -> Weights:
     r"""Recursive least squares while the output feeds back (Sussillo and Abbott, Neuron 63, 544 (2009)).
 
@@ -188,6 +286,8 @@ def force(
         where to go on from; equilibrium if not given
     progress : callable, optional
         called with the number of ticks just done
+    clock : (period_ticks,) or (period_ticks, S) ndarray, optional
+        one period of the input s
 
     Returns
     -------
@@ -202,7 +302,7 @@ def force(
         _force_tick,
         (node, weights.without_devices()),
         carry,
-        np.tile(f, (periods, 1, 1)),
+        (np.tile(f, (periods, 1, 1)), clock_ticks(clock, weights, len(f), periods)),
         traceable=node.traceable,
         chunk=len(f),
         progress=progress,
@@ -211,10 +311,11 @@ def force(
     return weights.with_readout(np.asarray(carry[1]))
 
 
-def _force_tick(fixed: tuple[Node, Weights], carry: tuple, target: Any) -> tuple[tuple, None]:
+def _force_tick(fixed: tuple[Node, Weights], carry: tuple, row: tuple[Any, Any]) -> tuple[tuple, None]:
     node, weights = fixed
     state, w, P = carry
-    nodes, r, _ = advance(node, weights, state, jnp.zeros(len(w)))
+    target, s = row
+    nodes, r, _ = advance(node, weights, state, jnp.zeros(len(w)) if s is None else s)
     x = jnp.concatenate([r, jnp.ones((len(w), 1))], axis=1)
     error = jnp.einsum("skn,sn->sk", w, x) - target
     k = jnp.einsum("sij,sj->si", P, x)
@@ -232,6 +333,8 @@ def trim_phase(
     rounds: int,
     periods: int,
     progress: Progress = None,
+    *,
+    clock: np.ndarray | None = None,
 ) -> tuple[Weights, np.ndarray]:
     """Take the remaining drift out of the free run's phase.
 
@@ -247,9 +350,12 @@ def trim_phase(
     lead : (S, K, N + 1) ndarray
         from :class:`Taught`
     rounds, periods : int
-        number of free runs, and periods in each
+        number of free runs, and periods in each; a single one leaves the read-out as it is and
+        tells its error
     progress : callable, optional
         called with the number of ticks just done
+    clock : (period_ticks,) or (period_ticks, S) ndarray, optional
+        one period of the input s
 
     Returns
     -------
@@ -263,9 +369,9 @@ def trim_phase(
     before: tuple[np.ndarray, np.ndarray] | None = None
     for _ in range(rounds):
         trial = weights.with_readout(w + share[:, None, None] * lead)
-        result = generate(node, trial, f, periods, WASHOUT, progress)
+        result = generate(node, trial, f, periods, WASHOUT, progress, clock=clock)
         settled = periods // 4 * len(f)
-        drift, error = phase_drift(result.z[settled:], f), result.nrmse
+        drift, error = phase_slope(result.z[settled:], f), result.nrmse
         better = error < best_error
         best_error, best_share = np.where(better, error, best_error), np.where(better, share, best_share)
         step = -np.sign(drift) * 0.02 if before is None else _secant(share, drift, *before)

@@ -82,6 +82,34 @@ def per_network(f: np.ndarray, weights: Weights) -> np.ndarray:
     return np.broadcast_to(f, (len(f), weights.networks, weights.outputs))
 
 
+def clock_ticks(clock: np.ndarray | None, weights: Weights, period_ticks: int, periods: int) -> np.ndarray | None:
+    """A clock for some periods, (periods period_ticks, S); None without one.
+
+    Parameters
+    ----------
+    clock : (period_ticks,) or (period_ticks, S) ndarray, optional
+        one period of it, of each network if they differ
+    weights : Weights
+        S networks
+    period_ticks, periods : int
+
+    Raises
+    ------
+    SpinloomError
+        for a clock of another shape
+    """
+    if clock is None:
+        return None
+    given = np.asarray(clock, dtype=float)
+    one = given[:, None] if given.ndim == 1 else given
+    if one.ndim != 2 or len(one) != period_ticks or one.shape[1] not in (1, weights.networks):
+        raise SpinloomError(
+            f"clock: expected one period of {period_ticks} ticks, of all {weights.networks} networks or of each, "
+            f"got shape {given.shape}"
+        )
+    return np.tile(np.broadcast_to(one, (period_ticks, weights.networks)), (periods, 1))
+
+
 def generate(
     node: Node,
     weights: Weights,
@@ -90,6 +118,7 @@ def generate(
     washout: int,
     progress: Progress = None,
     *,
+    clock: np.ndarray | None = None,
     record: str = "z",
     watch: Watch = None,
     solve: Callable[..., tuple[Any, Record]] = simulate,
@@ -108,6 +137,8 @@ def generate(
         periods in free run, and before it
     progress : callable, optional
         called with the number of ticks just done
+    clock : (period_ticks,) or (period_ticks, S) ndarray, optional
+        one period of the input s, in the washout and in the free run
     record : {"z", "r", "all"}
         what of the free run is kept
     watch : callable, optional
@@ -122,7 +153,8 @@ def generate(
     f = per_network(f, weights)
     target = np.tile(f, (washout + periods, 1, 1))
     hold = np.arange(len(target)) < washout * len(f) - 1
-    state, kept = solve(node, weights, target=target, hold=hold, record=record, progress=progress, watch=watch)
+    s = clock_ticks(clock, weights, len(f), washout + periods)
+    state, kept = solve(node, weights, target=target, hold=hold, s=s, record=record, progress=progress, watch=watch)
     free = Record(*(None if x is None else x[washout * len(f) :] for x in kept))
     return FreeRun(free.z, f, free, state)
 

@@ -47,7 +47,7 @@ def exponents(n_features: int, degree: int, sphere_axis: int | None = None) -> n
 
 
 def monomials(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
-    """Evaluate monomials.
+    """Evaluate monomials, each from one of a lower degree where there is one.
 
     Parameters
     ----------
@@ -58,11 +58,16 @@ def monomials(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
     -------
     values : (..., n_monomials) array
     """
-    table = [jnp.ones_like(x)]
-    for _ in range(int(powers.max(initial=0))):
-        table.append(table[-1] * x)
-    stacked = jnp.stack(table, axis=-1)
-    value = stacked[..., 0, powers[:, 0]]
-    for column in range(1, powers.shape[1]):
-        value = value * stacked[..., column, powers[:, column]]
-    return value
+    columns = [x[..., column] for column in range(x.shape[-1])]
+    one = (0,) * len(columns)
+    known = {one: jnp.ones_like(columns[0])} if columns else {}
+
+    def value(row: tuple[int, ...]) -> jnp.ndarray:
+        if row not in known:
+            steps = [(*row[:c], row[c] - 1, *row[c + 1 :]) for c in range(len(row)) if row[c]]
+            lower = next((step for step in steps if step in known), steps[0])
+            changed = next(c for c in range(len(row)) if lower[c] != row[c])
+            known[row] = columns[changed] if lower == one else value(lower) * columns[changed]
+        return known[row]
+
+    return jnp.moveaxis(jnp.stack([value(tuple(row)) for row in powers.tolist()]), 0, -1)

@@ -38,6 +38,8 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ----------
     coef_ : (n_targets or 4, n_monomials) ndarray
     intercept_ : (n_targets or 4,) ndarray
+    powers_ : (n_monomials, n_features) int ndarray
+        exponents of the monomials
     sphere_axis_ : int
         the component that appears at most once, or -1 for plain polynomials
 
@@ -82,7 +84,8 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
             direction = X[:, :SPHERE] / before
             X = np.column_stack([direction, X[:, SPHERE]])
             y = np.column_stack([y / after - direction, after - self.length_])
-        features = np.asarray(monomials(jnp.asarray(X), self._powers(X.shape[1])))
+        self.powers_ = exponents(X.shape[1], int(self.degree), self.sphere_axis_ if on_sphere else None)
+        features = np.asarray(monomials(jnp.asarray(X), self.powers_))
         scale = features.std(axis=0)
         scale[scale == 0] = 1
         regression = Ridge(alpha=self.ridge * len(X), solver="svd" if len(X) < 200 else "cholesky")
@@ -112,13 +115,10 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def law(self) -> FlowMapLaw:
         """The fitted map as what a node advances by."""
         check_is_fitted(self)
-        powers = self._powers(self.n_features_in_)
+        powers = np.asarray(self.powers_, dtype=int)
         return FlowMapLaw(
             self.coef_, self.intercept_, np.asarray(self.length_), tuple(tuple(row) for row in powers.tolist())
         )
-
-    def _powers(self, n_features: int) -> np.ndarray:
-        return exponents(n_features, int(self.degree), self.sphere_axis_ if self.sphere_axis_ >= 0 else None)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["coef", "intercept", "length"], meta_fields=["powers"])
@@ -159,7 +159,7 @@ class FlowMapLaw:
 
     def polynomial(self, x: Any) -> Any:
         """The regression itself: (n, n_features) -> (n, n_targets or 4)."""
-        return monomials(x, np.array(self.powers, dtype=int).reshape(-1, x.shape[1])) @ self.coef.T + self.intercept
+        return monomials(x, np.array(self.powers, dtype=int).reshape(-1, x.shape[-1])) @ self.coef.T + self.intercept
 
 
 def _length(m: Any) -> Any:

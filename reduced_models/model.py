@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,21 +15,23 @@ import xarray as xr
 from pydantic import ValidationError
 
 from spinloom.device_models import files
+from spinloom.device_models.calibration import amplitudes
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scale import Scale, Scaled
+from spinloom.reduced_models.basis import SPHERE, exponents
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.macrospin import MacrospinModel
+from spinloom.reduced_models.memory_map import MemoryMap
 from spinloom.reduced_models.node import ReducedNode
+from spinloom.reduced_models.reach import HOLD_OUT, Reached, Trajectories, find_reach, verdict
 from spinloom.reduced_models.region import Region
-from spinloom.reduced_models.rollout import nrmse, search, simulate
+from spinloom.reduced_models.rollout import simulate
 
 KIND, FORMAT = "reduced model", 2
-KINDS = {"flow_map": FlowMap, "macrospin": MacrospinModel}
-DEGREES = [3, 4, 5, 6]
-RIDGES = [1e-10, 1e-8, 1e-6]
-HOLD_OUT = 5
-"""Every fifth trajectory is held out: it is used neither to fit nor to choose."""
+KINDS = {"flow_map": FlowMap, "macrospin": MacrospinModel, "memory_map": MemoryMap}
+WITHOUT_MEMORY = ("flow_map", "macrospin")
+"""Kinds whose state is ``<m>`` alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +48,13 @@ class CalibratedModel:
         <m> at equilibrium
     region : Region
     holdout_nrmse : float
-        the worst over held-out trajectories, free roll-out from the first tick
+        the worst over held-out trajectories within the reach, free roll-out from the first tick
     scale : Scale
         what one unit of a network means for this device
     info : dict
-        calibration's engine, protocol and figures, JSON-able
+        calibration's engine, protocol and figures, JSON-able. ``amplitude`` is that of the largest drives
+        that it was fitted to; ``reach_curve`` holds ``amplitude, worst, median`` and the number of held-out
+        ``trajectories``, for models fitted up to each amplitude
     """
 
     estimator: Any
@@ -65,6 +70,11 @@ class CalibratedModel:
     def kind(self) -> str:
         """``flow_map`` or ``macrospin``."""
         return next(kind for kind, cls in KINDS.items() if isinstance(self.estimator, cls))
+
+    @property
+    def verdict(self) -> str:
+        """``good`` where the worst held-out roll-out is at most 0.01, ``usable`` up to 0.05, else ``unfit``."""
+        return verdict(self.holdout_nrmse)
 
     @cached_property
     def node(self) -> ReducedNode:
@@ -104,24 +114,28 @@ def _before(m: np.ndarray, m0: np.ndarray) -> np.ndarray:
     return np.concatenate([np.broadcast_to(m0, (1, *m.shape[1:])), m[:-1]])
 
 
-def held_out(n_trajectories: int) -> np.ndarray:
-    """Which trajectories of a calibration set are held out."""
-    return np.arange(n_trajectories) % HOLD_OUT == HOLD_OUT - 1
-
-
-def fit_model(calibration: xr.Dataset, kind: str = "flow_map", reach: float = 1.0) -> CalibratedModel:
+def fit_model(
+    calibration: xr.Dataset,
+    kind: str = "auto",
+    reach: float | str = "auto",
+    progress: Callable[[float], None] | None = None,
+) -> CalibratedModel:
     """Fit a reduced model to a calibration set.
 
     Degree and ridge are chosen by cross-validated roll-outs over the trajectories that are
-    not held out; the hold-out error is measured once, on the others.
+    not held out; the hold-out error is measured on the others. It also says how far the model
+    reaches: the largest amplitude of the calibration's drives up to which it is good.
 
     Parameters
     ----------
     calibration : xarray.Dataset
         from :func:`spinloom.device_models.calibration.load_calibration`
-    kind : {"flow_map", "macrospin"}
-    reach : float
-        share of J_max that networks stay within: their drive of 1 is ``reach`` J_max
+    kind : {"auto", "flow_map", "macrospin"} or another of :data:`KINDS`
+        ``auto`` is a flow map, and where that does not reach J_max, whatever reaches farthest
+    reach : float or "auto"
+        share of J_max that networks stay within: their drive of 1 is ``reach`` J_max. ``auto`` finds it
+    progress : callable, optional
+        called with the share of the work just done
 
     Returns
     -------
@@ -133,67 +147,97 @@ def fit_model(calibration: xr.Dataset, kind: str = "flow_map", reach: float = 1.
         for an unknown kind, a reach outside (0, 1], fewer than ten trajectories, or a device
         whose signal does not move
     """
-    if kind not in KINDS:
-        raise SpinloomError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    if not 0 < reach <= 1:
-        raise SpinloomError(f"reach: expected a share of J_max above 0 and at most 1, got {reach:g}")
-    card, tick = DeviceCard.from_json(calibration.attrs["card"]), float(calibration.attrs["tick_s"])
-    m, u, m_start = calibration["m"].values, calibration["u"].values, calibration["m_start"].values
-    if len(m) < 2 * HOLD_OUT:
-        raise SpinloomError(f"calibration: expected at least {2 * HOLD_OUT} trajectories to fit and test, got {len(m)}")
-    out = held_out(len(m))
-    if kind == "flow_map":
-        found = search(FlowMap(), {"degree": DEGREES, "ridge": RIDGES}, m[~out], u[~out], m_start)
-    else:
-        found = search(MacrospinModel.from_card(card, tick), {}, m[~out], u[~out], m_start)
-    estimator = found.best_estimator_
-    rolled = simulate(estimator, u[out].T, m_start)
-    errors = nrmse(rolled, m[out].swapaxes(0, 1))
-    region = Region.from_calibration(_before(m.swapaxes(0, 1), m_start).swapaxes(0, 1)[~out], u[~out])
+    share = _checked_reach(reach)
+    if kind not in ("auto", *KINDS):
+        raise SpinloomError(f"kind: expected auto or one of {', '.join(KINDS)}, got {kind!r}")
+    data = _trajectories(calibration)
+    found = _farthest(data, share, progress) if kind == "auto" else find_reach(data, kind, share, progress=progress)
+    best = found.fit
+    shown = data.shown(best.amplitude)
+    before = np.concatenate([np.broadcast_to(data.m_start, (len(shown.m), 1, 3)), shown.m[:, :-1]], axis=1)
+    region, rolled = Region.from_calibration(before, shown.u), _before(best.rolled, data.m_start)
     return CalibratedModel(
-        estimator=estimator,
-        card=card,
-        tick=tick,
-        m_start=m_start,
+        estimator=best.estimator,
+        card=data.card,
+        tick=data.tick,
+        m_start=data.m_start,
         region=region,
-        holdout_nrmse=float(errors.max()),
-        scale=_scale(estimator, card, tick, m_start, m[~out], reach),
+        holdout_nrmse=best.worst,
+        scale=_scale(best.estimator, data, best.amplitude, share),
         info={
             "engine": calibration.attrs["engine"],
             "engine_version": calibration.attrs.get("engine_version", ""),
             "protocol": json.loads(calibration.attrs["protocol"]),
-            "holdout_nrmse_each": [float(error) for error in errors],
-            "outside_share": region.outside(_before(rolled, m_start), u[out].T),
-            "search": _scores(found),
+            "amplitude": best.amplitude,
+            "holdout_nrmse_each": [float(error) for error in best.errors],
+            "outside_share": region.outside(rolled[:, best.judged], best.unseen.u[best.judged].T),
+            "reach_curve": found.curve,
+            "search": best.search,
         },
     )
 
 
-def _scale(estimator: Any, card: DeviceCard, tick: float, m_start: np.ndarray, m: np.ndarray, reach: float) -> Scale:
-    """Mean and spread of the signal over the calibration, and how the device rings at rest."""
-    axis = card.readout.axis
+def _checked_reach(reach: float | str) -> float | None:
+    """A given reach, or None if it is to be found."""
+    if reach == "auto":
+        return None
+    if isinstance(reach, str) or not 0 < reach <= 1:
+        got = f"{reach!r}" if isinstance(reach, str) else f"{reach:g}"
+        raise SpinloomError(f"reach: expected a share of J_max above 0 and at most 1, got {got}")
+    return float(reach)
+
+
+def _trajectories(calibration: xr.Dataset) -> Trajectories:
+    data = Trajectories(
+        card=DeviceCard.from_json(calibration.attrs["card"]),
+        tick=float(calibration.attrs["tick_s"]),
+        m=calibration["m"].values,
+        u=calibration["u"].values,
+        m_start=calibration["m_start"].values,
+        amplitude=amplitudes(calibration),
+    )
+    if len(data.m) < 2 * HOLD_OUT:
+        raise SpinloomError(
+            f"calibration: expected at least {2 * HOLD_OUT} trajectories to fit and test, got {len(data.m)}"
+        )
+    return data
+
+
+def _farthest(data: Trajectories, reach: float | None, progress: Callable[[float], None] | None) -> Reached:
+    """The flow map; where that is not good at all amplitudes, the kind with a memory if that is better."""
+    best = find_reach(data, "flow_map", reach, progress=progress)
+    for kind in KINDS:
+        if kind in WITHOUT_MEMORY or (best.rank[0] and best.fit.amplitude >= (reach or max(data.grades))):
+            continue
+        beyond = best.rank[1] if reach is None else 0.0
+        other = find_reach(data, kind, reach, beyond=beyond)
+        best = max(best, other, key=lambda found: found.rank)
+    return best
+
+
+def _scale(estimator: Any, data: Trajectories, amplitude: float, reach: float | None) -> Scale:
+    """Mean and spread of the signal over the drives of the largest amplitude, and how the device rings at rest."""
+    card, axis, shown = data.card, data.card.readout.axis, data.shown(amplitude)
+    m = shown.m[shown.amplitude == shown.amplitude.max()]
     signal = m @ np.asarray(axis)
     if not signal.std() > 1e-9:
         raise SpinloomError(
             f"readout.axis: the signal m . e_read of {card.name} does not move ({signal.mean():g} throughout); "
             "choose another axis, or drive the device harder (torque.J_max)"
         )
-    frequency, quality = ReducedNode.of(estimator.law(), m_start, axis, tick).ringing()
+    frequency, quality = ReducedNode.of(estimator.law(), data.m_start, axis, data.tick).ringing()
     return Scale(
-        mean=float(signal.mean()), spread=float(signal.std()), reach=reach, resonance=frequency, quality=quality
+        mean=float(signal.mean()),
+        spread=float(signal.std()),
+        reach=amplitude if reach is None else reach,
+        resonance=frequency,
+        quality=quality,
     )
 
 
-def _scores(found: Any) -> list[dict[str, Any]]:
-    results = found.cv_results_
-    return [
-        {**params, "rollout_nrmse": -float(score)}
-        for params, score in zip(results["params"], results["mean_test_score"], strict=True)
-    ]
-
-
 _FITTED = {
-    "flow_map": ("coef_", "intercept_", "length_", "sphere_axis_", "n_features_in_", "one_dimensional_"),
+    "flow_map": ("coef_", "intercept_", "powers_", "length_", "sphere_axis_", "n_features_in_", "one_dimensional_"),
+    "memory_map": ("coef_", "intercept_", "powers_", "length_", "sphere_axis_", "n_features_in_", "one_dimensional_"),
     "macrospin": ("theta_", "readout_", "n_features_in_", "one_dimensional_"),
 }
 
@@ -239,6 +283,10 @@ def load_model(path: str | Path) -> CalibratedModel:
         params = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(dataset.attrs["params"]).items()}
         estimator = KINDS[kind](**params)
         for name in _FITTED[kind]:
+            if name == "powers_" and "fitted_powers_" not in dataset:  # files that are older than this array
+                axis = int(dataset["fitted_sphere_axis_"])
+                estimator.powers_ = exponents(SPHERE + 1, params["degree"], axis)
+                continue
             value = dataset[f"fitted_{name}"].values
             setattr(estimator, name, value if value.ndim else value.item())
         for name in ("sphere_axis_", "n_features_in_"):

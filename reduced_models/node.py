@@ -141,6 +141,42 @@ class ReducedNode:
         laws = jax.tree.map(lambda leaf: leaf[which], self.laws)
         return jax.vmap(lambda law, *row: do(law, *(part[None] for part in row))[0])(laws, *rows)
 
+    def response(self, frequencies: Any) -> np.ndarray:
+        r"""How the signal of the first device at equilibrium answers to a small drive.
+
+        With the tick linearised, :math:`x \leftarrow Ax + bu`, signal :math:`c\cdot x` at its
+        end, :math:`H(f) = c\,(\zeta - A)^{-1} b\,\zeta` and :math:`\zeta = e^{2\pi i f\,\mathrm{tick}}`.
+
+        Parameters
+        ----------
+        frequencies : (n,) array_like
+            (Hz), of drives held for each tick, so meaningful below half the rate of the ticks
+
+        Returns
+        -------
+        response : (n,) complex ndarray
+            change of m . e_read for a change of J / J_max; NaN if the model has no tick to linearise
+
+        Examples
+        --------
+        >>> from spinloom.reduced_models.macrospin import MacrospinModel
+        >>> m, u = np.eye(3), np.zeros((3, 1))
+        >>> law = MacrospinModel(H=(0, 8e3, 0), alpha=0.1).fit(np.hstack([m, u]), m).law()
+        >>> node = ReducedNode.of(law, (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), 7.5e-12)
+        >>> slow, fast = np.abs(node.response([1e7, 2e10]))
+        >>> bool(slow > 10 * fast)
+        True
+        """
+        rest = self.start(1)
+        A, (b, c) = np.asarray(_linear_tick(self, rest)), map(np.asarray, _linear_answer(self, rest))
+        turns = np.exp(2j * np.pi * np.atleast_1d(np.asarray(frequencies, dtype=float)) * self.tick)
+        if not all(np.isfinite(part).all() for part in (A, b, c)):
+            return np.full(len(turns), np.nan, dtype=complex)
+        solved = np.linalg.solve(
+            turns[:, None, None] * np.eye(len(A)) - A, np.broadcast_to(b[:, None], (len(turns), len(b), 1))
+        )
+        return turns * (solved[..., 0] @ c)
+
     def ringing(self) -> tuple[float, float] | tuple[None, None]:
         r"""Natural frequency (Hz) and quality of the first device at equilibrium.
 
@@ -165,6 +201,21 @@ class ReducedNode:
         decay, omega = -np.log(np.abs(slowest)) / self.tick, np.angle(slowest) / self.tick
         natural = float(np.hypot(omega, decay))
         return natural / (2 * np.pi), natural / (2 * float(decay))
+
+
+@jax.jit
+def _linear_answer(node: ReducedNode, state: Reduced) -> tuple[Any, Any]:
+    """How one device's state after a tick depends on the drive of the tick, (d,), and its signal on the state, (d,)."""
+    rest, unravel = ravel_pytree(state.x)
+
+    def tick(drive: Any) -> Any:
+        inputs = jnp.zeros((1, len(node.channels))).at[0, 0].set(drive)
+        return ravel_pytree(node.step(state, inputs).x)[0]
+
+    def signal(x: Any) -> Any:
+        return node.observe(state._replace(x=unravel(x)))[0]
+
+    return jax.jacfwd(tick)(0.0), jax.grad(signal)(rest)
 
 
 @jax.jit

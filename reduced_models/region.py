@@ -45,7 +45,8 @@ class Region:
         """Thin the calibration set and set the threshold.
 
         The threshold is the 99.9 % quantile of the distance from the points of every fourth
-        trajectory to those of the others: what a new trajectory of the same kind would show.
+        trajectory (of fewer than four, the last) to those of the others: what a new trajectory of
+        the same kind would show.
 
         Parameters
         ----------
@@ -65,7 +66,7 @@ class Region:
         1.0
         """
         joined = np.concatenate([m, u[..., None]], axis=-1)
-        held_out = np.arange(len(joined)) % 4 == 3
+        held_out = np.arange(len(joined)) % 4 == min(3, len(joined) - 1)
         kept, new = (_thin(part.reshape(-1, 4)) for part in (joined[~held_out], joined[held_out]))
         distance, _ = cKDTree(kept).query(new)
         return cls(_thin(joined.reshape(-1, 4)), float(np.quantile(distance, QUANTILE)))

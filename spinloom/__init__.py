@@ -2,7 +2,7 @@
 
     >>> import spinloom
     >>> card = spinloom.load_card("data/devices/disc60.toml")
-    >>> data = spinloom.calibrate(card, engine="embedded", trajectories=12, duration=0.75e-9)
+    >>> data = spinloom.calibrate(card, engine="embedded", trajectories=12, grades=(), duration=0.75e-9)
     >>> model = spinloom.fit(data, kind="macrospin")
     >>> model.simulate([0.0, 0.5]).shape
     (2, 3)

@@ -152,7 +152,7 @@ def coarse_card(disc: DeviceCard) -> DeviceCard:
 @pytest.fixture(scope="session")
 def coarse_calibration(coarse_card: DeviceCard) -> Any:
     """Twelve trajectories of 1.5 ns."""
-    protocol = Protocol(trajectories=12, duration=1.5e-9, seed=1)
+    protocol = Protocol(trajectories=12, duration=1.5e-9, seed=1, grades=())
     return calibrate(coarse_card, EmbeddedEngine(coarse_card, protocol.tick), protocol)
 
 
@@ -165,7 +165,7 @@ def coarse_calibration_path(coarse_calibration: Any, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="session")
 def coarse_model(coarse_calibration: Any) -> Any:
-    return fit_model(coarse_calibration)
+    return fit_model(coarse_calibration, "flow_map")
 
 
 @pytest.fixture(scope="session")

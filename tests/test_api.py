@@ -34,7 +34,7 @@ def test_the_import_alone_is_quick():
 
 
 def test_from_a_card_to_a_verdict_without_a_file(coarse_card):
-    data = spinloom.calibrate(coarse_card, engine="embedded", trajectories=12, duration=1.5e-9, seed=1)
+    data = spinloom.calibrate(coarse_card, engine="embedded", trajectories=12, duration=1.5e-9, seed=1, grades=())
     assert isinstance(data, xr.Dataset)
     model = spinloom.fit(data)
     assert isinstance(model.estimator, BaseEstimator)
@@ -82,7 +82,7 @@ def test_the_python_of_the_readme_runs(monkeypatch):
     block = re.search(r"^```python stages\n(.*?)^```", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
     training = "{'teacher_periods': 20, 'force_periods': 5, 'trim_rounds': 1, 'trim_periods': 4, 'tries': 1}"
     for words, shorter in (
-        ('engine="embedded")  # an', 'engine="embedded", trajectories=12, duration=1.5e-9)  # an'),
+        ('engine="embedded")  # an', 'engine="embedded", trajectories=12, duration=1.5e-9, grades=())  # an'),
         ("seed=0)", f"seed=0, free_periods=2, topology={{'nodes': 4}}, training={training})"),
         ("periods=20)", "periods=1)"),
     ):

@@ -55,7 +55,7 @@ def calibrate(card: DeviceCard, *, engine: str = "auto", oommf: str | None = Non
         command that starts OOMMF
     **protocol
         fields of :class:`spinloom.device_models.calibration.Protocol`: ``tick`` (s),
-        ``trajectories``, ``duration`` (s), ``seed``
+        ``trajectories``, ``duration`` (s), ``seed``, ``grades``, ``per_grade``
 
     Returns
     -------
@@ -66,28 +66,29 @@ def calibrate(card: DeviceCard, *, engine: str = "auto", oommf: str | None = Non
     --------
     >>> import spinloom
     >>> card = spinloom.load_card("data/devices/disc60.toml")
-    >>> data = spinloom.calibrate(card, engine="embedded", trajectories=4, duration=75e-12)
+    >>> data = spinloom.calibrate(card, engine="embedded", trajectories=4, grades=(), duration=75e-12)
     >>> dict(data["m"].sizes)
     {'trajectory': 4, 'tick': 10, 'component': 3}
     """
     how = override(Protocol(), **protocol)
     with (
         open_engine(choose_engine(engine, oommf), card, how.tick) as opened,
-        progress(f"calibrate, {how.trajectories} devices", how.n_ticks) as advance,
+        progress(f"calibrate, {how.n_trajectories} devices", how.n_ticks) as advance,
     ):
         return calibration.calibrate(card, opened, how, advance)
 
 
-def fit(dataset: xr.Dataset, kind: str = "flow_map", reach: float = 1.0) -> CalibratedModel:
+def fit(dataset: xr.Dataset, kind: str = "auto", reach: float | str = "auto") -> CalibratedModel:
     """Fit a reduced model to a calibration set, judged by roll-outs on held-out trajectories.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         from :func:`calibrate`
-    kind : {"flow_map", "macrospin"}
-    reach : float
-        share of J_max that networks stay within
+    kind : {"auto", "flow_map", "macrospin"} or another kind
+        ``auto`` takes what reaches farthest
+    reach : float or "auto"
+        share of J_max that networks stay within; ``auto`` goes as far as the model is good
 
     Returns
     -------

@@ -11,8 +11,32 @@ from spinloom.device_models import files
 from spinloom.device_models.calibration import Protocol, calibrate, save_calibration
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import Choice, open_engine
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.reference import calibration_path, reference_calibration
 from spinloom.workflows.console import progress, say
+
+
+def read_grades(text: str) -> tuple[float, ...]:
+    """Grades as they are written on the command line: shares of J_max with commas between, or ``none``.
+
+    Raises
+    ------
+    SpinloomError
+        for anything else
+
+    Examples
+    --------
+    >>> read_grades("0.5,0.2"), read_grades("none")
+    ((0.5, 0.2), ())
+    """
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise SpinloomError(
+            f"grades: expected shares of J_max with commas between, such as 0.5,0.2, or none; got {text!r}"
+        ) from None
 
 
 def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> dict[str, Any]:
@@ -24,7 +48,7 @@ def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: P
     Returns
     -------
     result : dict
-        ``engine, engine_version, device_ns, wall_s, trajectories, tick_s``
+        ``engine, engine_version, device_ns, wall_s, trajectories, grades, tick_s, out``
     """
     files.check_writable(out)
     say(choice.why)
@@ -38,7 +62,8 @@ def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: P
     keys = ("engine", "engine_version", "device_ns", "wall_s")
     return {
         **{key: dataset.attrs[key] for key in keys},
-        "trajectories": protocol.trajectories,
+        "trajectories": dataset.sizes["trajectory"],
+        "grades": list(Protocol.from_json(dataset.attrs["protocol"]).grades),
         "tick_s": protocol.tick,
         "out": str(out),
     }
@@ -46,7 +71,7 @@ def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: P
 
 def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> Any:
     say(f"{card.name}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
-    what = f"calibrate, {protocol.trajectories} devices"
+    what = f"calibrate, {protocol.n_trajectories} devices"
     with ExitStack() as stack:
         keep = None
         if choice.outside:
@@ -58,7 +83,9 @@ def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -
         except BaseException:
             finished = 0 if keep is None else len(list(keep.glob("*.npz")))
             if finished:
-                say(f"{finished} of {protocol.trajectories} trajectories are kept in {keep}; the same command goes on")
+                say(
+                    f"{finished} of {protocol.n_trajectories} trajectories are kept in {keep}; the same command goes on"
+                )
             elif keep is not None:
                 shutil.rmtree(keep, ignore_errors=True)
             raise

@@ -44,6 +44,10 @@ Model = Annotated[Path, typer.Option(help="Reduced model, from 'spinloom fit'.")
 Nodes = Annotated[int | None, typer.Option(help="Number of junctions in the network. [default: 40]")]
 Seed = Annotated[int, typer.Option(help="Seed of the fixed weights.")]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
+SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent weights.")]
+Density = Annotated[float | None, typer.Option(help="Share of recurrent weights that are not zero. [default: 0.3]")]
+Bias = Annotated[float | None, typer.Option(help="Biases are uniform within this.")]
+Gain = Annotated[float | None, typer.Option(help="Drive, in units of the reach, for v = 1.")]
 
 
 def _version(value: bool) -> None:
@@ -81,13 +85,38 @@ def doctor(oommf: Oommf = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def probe(
+    device: Device,
+    engine: Engine = "embedded",
+    oommf: Oommf = None,
+    out: Annotated[Path | None, typer.Option(help="Keep all that was found (JSON).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it (SVG).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try a device in full micromagnetics: what is quiet, what switches or precesses, resonance, response; and advise.
+
+    Example: `spinloom probe data/devices/rect100x60.toml --plot probe.svg`
+    """
+    from spinloom.device_models.card import load_card
+    from spinloom.device_models.engines import choose_engine
+    from spinloom.workflows.probe import probe_stage
+
+    emit(probe_stage(load_card(device), choose_engine(engine, oommf), out, plot), as_json)
+
+
+@app.command()
 def calibrate(
     device: Device,
     out: Out,
     engine: Engine = "auto",
     oommf: Oommf = None,
     tick: Annotated[float | None, typer.Option(help="Duration of a tick (s). [default: 7.5e-12]")] = None,
-    trajectories: Annotated[int | None, typer.Option(help="Number of runs. [default: 40]")] = None,
+    trajectories: Annotated[int | None, typer.Option(help="Number of runs at full amplitude. [default: 40]")] = None,
+    grades: Annotated[
+        str | None,
+        typer.Option(help="Smaller amplitudes, shares of J_max, or none. [default: 0.75,0.5,0.4,0.3,0.2,0.1]"),
+    ] = None,
+    per_grade: Annotated[int | None, typer.Option(help="Further runs for each of them. [default: 8]")] = None,
     duration: Annotated[float | None, typer.Option(help="Of each run (s). [default: 6e-9]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the drives. [default: 0]")] = None,
     as_json: Json = False,
@@ -100,10 +129,18 @@ def calibrate(
     from spinloom.device_models.calibration import Protocol
     from spinloom.device_models.card import load_card
     from spinloom.device_models.engines import choose_engine
-    from spinloom.workflows.calibrate import calibrate_stage
+    from spinloom.workflows.calibrate import calibrate_stage, read_grades
     from spinloom.workflows.settings import override
 
-    protocol = override(Protocol(), tick=tick, trajectories=trajectories, duration=duration, seed=seed)
+    protocol = override(
+        Protocol(),
+        tick=tick,
+        trajectories=trajectories,
+        duration=duration,
+        seed=seed,
+        grades=None if grades is None else read_grades(grades),
+        per_grade=per_grade,
+    )
     emit(calibrate_stage(load_card(device), choose_engine(engine, oommf), protocol, out), as_json)
 
 
@@ -111,17 +148,21 @@ def calibrate(
 def fit(
     calibration: Annotated[Path, typer.Argument(metavar="CAL.nc", help="Calibration set.")],
     out: Out,
-    kind: Annotated[str, typer.Option(help="flow_map or macrospin.")] = "flow_map",
-    reach: Annotated[float, typer.Option(help="Share of J_max that networks stay within.")] = 1.0,
+    kind: Annotated[
+        str, typer.Option(help="flow_map, macrospin, another kind, or auto (what reaches farthest).")
+    ] = "auto",
+    reach: Annotated[
+        str, typer.Option(help="Share of J_max that networks stay within, or auto (as far as the model is good).")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Fit a reduced model, chosen and judged by roll-outs on held-out trajectories.
 
     Examples: `spinloom fit cal.nc --out model.nc`, `spinloom fit cal.nc --reach 0.5 --out model.nc`
     """
-    from spinloom.workflows.fit import fit_stage
+    from spinloom.workflows.fit import fit_stage, read_reach
 
-    emit(fit_stage(calibration, kind, out, reach), as_json)
+    emit(fit_stage(calibration, kind, out, read_reach(reach)), as_json)
 
 
 @train_app.command("generate")
@@ -137,21 +178,43 @@ def train_generate(
     ] = None,
     free_periods: Annotated[int | None, typer.Option(help="Periods of each free run. [default: 1000]")] = None,
     method: Annotated[str | None, typer.Option(help="force or ridge. [default: force]")] = None,
-    force_periods: Annotated[int | None, typer.Option(help="Periods of FORCE.")] = None,
-    spectral_radius: Annotated[float | None, typer.Option(help="Of the recurrent weights.")] = None,
+    teacher_periods: Annotated[int | None, typer.Option(help="Periods of teacher forcing. [default: 100]")] = None,
+    noise: Annotated[float | None, typer.Option(help="Rms of the noise on the teacher. [default: 0.004]")] = None,
+    ridge: Annotated[float | None, typer.Option(help="Penalty on the read-out, per tick. [default: 6e-06]")] = None,
+    force_periods: Annotated[int | None, typer.Option(help="Periods of FORCE. [default: 200]")] = None,
+    prior_ticks: Annotated[
+        float | None, typer.Option(help="Ticks that teacher forcing counts for in FORCE. [default: 2000]")
+    ] = None,
+    trim_rounds: Annotated[int | None, typer.Option(help="Free runs for the trim of the phase. [default: 6]")] = None,
+    trim_periods: Annotated[int | None, typer.Option(help="Periods in each of them. [default: 100]")] = None,
+    tries: Annotated[int | None, typer.Option(help="Noises, of which the best is kept. [default: 4]")] = None,
+    noise_seed: Annotated[int | None, typer.Option(help="Seed of the noise. [default: 0]")] = None,
+    washouts: Annotated[
+        str | None, typer.Option(help="Periods before the free runs that are judged. [default: 5,7,10]")
+    ] = None,
+    spectral_radius: SpectralRadius = None,
+    density: Density = None,
     feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within this.")] = None,
-    bias: Annotated[float | None, typer.Option(help="Biases are uniform within this.")] = None,
-    gain: Annotated[float | None, typer.Option(help="Drive, in units of the reach, for v = 1.")] = None,
+    bias: Bias = None,
+    gain: Gain = None,
+    clock: Annotated[
+        float | None, typer.Option(help="Strength of an input at the period, which keeps the time. [default: 0]")
+    ] = None,
+    clock_shape: Annotated[str | None, typer.Option(help="sine, pulse or ramp. [default: sine]")] = None,
+    clock_ahead: Annotated[
+        float | None, typer.Option(help="Share of a period by which the clock leads the series. [default: 0]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network to generate a periodic series, and let it run free.
 
     Examples: `spinloom train generate --task sine --model model.nc --nodes 40 --seed 0 --out sine.nc`,
-    `spinloom train generate --task my_wave.csv --period-resonances 1.5 --model model.nc --out mine.nc`
+    `spinloom train generate --task my_wave.csv --period-resonances 1.5 --model model.nc --out mine.nc`,
+    `spinloom train generate --task my_wave.csv --clock 2 --clock-shape ramp --model model.nc --out mine.nc`
     """
     from spinloom.reduced_models.model import load_model
     from spinloom.workflows.settings import GenerateSettings, override
-    from spinloom.workflows.train import generate_stage
+    from spinloom.workflows.train import generate_stage, read_washouts
 
     base = GenerateSettings()
     settings = override(
@@ -161,9 +224,31 @@ def train_generate(
         period_ticks=period_ticks,
         period_resonances=period_resonances,
         free_periods=free_periods,
-        training=override(base.training, method=method, force_periods=force_periods).model_dump(),
+        washouts=None if washouts is None else read_washouts(washouts),
+        training=override(
+            base.training,
+            method=method,
+            teacher_periods=teacher_periods,
+            noise=noise,
+            ridge=ridge,
+            force_periods=force_periods,
+            prior_ticks=prior_ticks,
+            trim_rounds=trim_rounds,
+            trim_periods=trim_periods,
+            tries=tries,
+            seed=noise_seed,
+        ).model_dump(),
         topology=override(
-            base.topology, nodes=nodes, spectral_radius=spectral_radius, feedback=feedback, bias=bias, gain=gain
+            base.topology,
+            nodes=nodes,
+            spectral_radius=spectral_radius,
+            density=density,
+            feedback=feedback,
+            bias=bias,
+            gain=gain,
+            clock=clock,
+            clock_shape=clock_shape,
+            clock_ahead=clock_ahead,
         ).model_dump(),
     )
     emit(generate_stage(load_model(model), model, settings, {task: out})[0], as_json)
@@ -175,12 +260,21 @@ def train_recognise(
     out: Out,
     nodes: Nodes = None,
     seed: Seed = 0,
+    train_trials: Annotated[int | None, typer.Option(help="Trials to train on. [default: 400]")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials to test on. [default: 400]")] = None,
     periods: Annotated[int | None, typer.Option(help="Periods after onset. [default: 2]")] = None,
     period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
     period_resonances: Annotated[
         float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
     ] = None,
+    ridge: Annotated[float | None, typer.Option(help="Penalty of the classifier. [default: 0.003]")] = None,
+    spectral_radius: SpectralRadius = None,
+    density: Density = None,
+    input_strength: Annotated[
+        float | None, typer.Option("--input", help="Input weights are uniform within this. [default: 1.7]")
+    ] = None,
+    bias: Bias = None,
+    gain: Gain = None,
     as_json: Json = False,
 ) -> None:
     """Train a network to tell sine, triangle, square and sawtooth apart, whatever their phase.
@@ -192,10 +286,20 @@ def train_recognise(
     from spinloom.workflows.train import recognise_stage
 
     base = RecogniseSettings()
-    topology = override(base.topology, nodes=nodes).model_dump()
+    topology = override(
+        base.topology,
+        nodes=nodes,
+        spectral_radius=spectral_radius,
+        density=density,
+        input=input_strength,
+        bias=bias,
+        gain=gain,
+    ).model_dump()
     settings = override(
         base,
         seed=seed,
+        train_trials=train_trials,
+        ridge=ridge,
         test_trials=trials,
         periods=periods,
         period_ticks=period_ticks,
@@ -218,26 +322,75 @@ def cosimulate(
     periods: Annotated[int, typer.Option(min=1, help="Periods in free run.")] = 20,
     trials: Annotated[int, typer.Option(min=4, help="Trials, for a network that recognises.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Keep outputs and node traces (NetCDF).")] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Run on where the model turns out to be wrong after a few periods.")
+    ] = False,
+    kick: Annotated[
+        bool, typer.Option("--kick", help="Turn every node by 0.1 at the end, and see whether the output returns.")
+    ] = False,
+    recalibrate: Annotated[
+        int, typer.Option(min=0, help="At most so often, calibrate on the network's own nodes and train again first.")
+    ] = 0,
+    calibration: Annotated[
+        Path | None, typer.Option(help="For --recalibrate: the set that its model was fitted to.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a trained network with every node in full micromagnetics.
 
     Examples: `spinloom cosimulate sine.nc --engine embedded --periods 20`,
-    `spinloom cosimulate sine.nc --engine oommf --periods 10 --out sine.oommf.nc`
+    `spinloom cosimulate sine.nc --engine oommf --periods 10 --out sine.oommf.nc`,
+    `spinloom cosimulate sine.nc --recalibrate 2 --calibration cal.nc --kick`
     """
     from spinloom.device_models.engines import choose_engine
     from spinloom.networks.relaxation import WINDOW
     from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
     from spinloom.workflows.full_runs import How
+    from spinloom.workflows.recalibrate import recalibrate_files
 
-    how = How(method or "", WINDOW if window is None else window, node_limit)
+    how = How(method or "", WINDOW if window is None else window, node_limit, anyway, kick)
     (trained,), model = load_networks([network])
     choice = choose_engine(engine, oommf)
-    if trained.task == "generate":
-        salvage = (out or network).with_name(f"{(out or network).stem}.partial.nc")
-        emit(verdict_generate([trained], model, choice, periods, out, how, salvage)[0], as_json)
-    else:
+    if trained.task != "generate":
+        if recalibrate or kick:
+            raise SpinloomError("recalibrate and kick: are for networks that generate")
         emit(verdict_recognise(trained, model, choice, trials, how), as_json)
+        return
+    salvage = (out or network).with_name(f"{(out or network).stem}.partial.nc")
+    rounds: dict[str, Any] = {}
+    if recalibrate:
+        if calibration is None:
+            raise SpinloomError("recalibrate: needs the set that the model was fitted to; give --calibration CAL.nc")
+        network, told = recalibrate_files(network, calibration, choice, recalibrate, how)
+        (trained,), model = load_networks([network])
+        rounds = {"network": str(network), "recalibrated": told}
+    result = verdict_generate([trained], model, choice, periods, out, how, salvage)[0]
+    emit({**result, **rounds}, as_json)
+
+
+@app.command("finish")
+def finish(
+    network: Annotated[Path, typer.Argument(metavar="NET", help="Trained network, one that generates.")],
+    out: Out,
+    engine: Engine = "embedded",
+    oommf: Oommf = None,
+    rounds: Annotated[int | None, typer.Option(help="How often the share is set anew. [default: 2]")] = None,
+    node_limit: Annotated[float, typer.Option(help="A live node silent for longer is taken to hang (s).")] = 120.0,
+    as_json: Json = False,
+) -> None:
+    """Trim the phase of a trained network in full micromagnetics: what the reduced model lacks makes it drift.
+
+    Example: `spinloom finish sine.nc --engine embedded --out sine-finished.nc`
+    """
+    from spinloom.device_models import files
+    from spinloom.device_models.engines import choose_engine
+    from spinloom.networks.finish import Plan
+    from spinloom.workflows.finish import finish_file
+    from spinloom.workflows.settings import override
+
+    files.check_writable(out)
+    plan = override(Plan(), rounds=rounds)
+    emit(finish_file(network, choose_engine(engine, oommf), out, plan, node_limit), as_json)
 
 
 @app.command()
@@ -270,18 +423,70 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
     engine: Annotated[str | None, typer.Option(help="Instead of the experiment's; see 'calibrate --help'.")] = None,
     oommf: Oommf = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the phase is trimmed before the verdict: embedded, oommf or none. [default: embedded]"
+        ),
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Verify in full micromagnetics even what does not work on reduced nodes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """All stages: calibrate, fit, train, cosimulate, report. What is done is not done again.
+    """All stages: calibrate, fit, train, finish, cosimulate, report. What is done is not done again.
+
+    Exit code 3: nothing works well enough to be verified in full micromagnetics; everything is saved.
 
     Examples: `spinloom run demo --out runs/demo`, `spinloom run my_experiment.toml --out runs/mine`,
     `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`
     """
     from spinloom.workflows.run import run_experiment
 
-    summary = run_experiment(experiment, out, engine, oommf)
+    summary = run_experiment(experiment, out, engine, oommf, finish=finish, anyway=anyway)
     if as_json:
         emit(summary, True)
+    if summary["outcome"] != "verified":
+        raise typer.Exit(3)
+
+
+@app.command()
+def tune(
+    device: Device,
+    out: Annotated[
+        Path, typer.Option(help="Where the experiment goes (TOML); the search's record and page go beside it.")
+    ],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Task, or FILE.csv with one period; may be repeated. [default: sine, triangle, harmonics]"),
+    ] = None,
+    engine: Engine = "embedded",
+    oommf: Oommf = None,
+    model: Annotated[Path | None, typer.Option(help="Reduced model of this card, instead of a calibration.")] = None,
+    budget: Annotated[float, typer.Option(help="About how long it may take (s).")] = 300.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search; what is reported is of fresh seeds.")] = 0,
+    nodes: Nodes = None,
+    clock: Annotated[
+        bool | None, typer.Option("--clock/--no-clock", help="Give generators a clock. [default: tried for a CSV]")
+    ] = None,
+    longest: Annotated[float | None, typer.Option(help="Longest period that is tried (s).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find an operating point for a device, judge it on fresh seeds, and write it as an experiment.
+
+    Examples: `spinloom tune data/devices/disc60.toml --out runs/tuned.toml`,
+    `spinloom tune my_device.toml --task my_wave.csv --budget 600 --out mine.toml`; then `spinloom run mine.toml`
+    """
+    from spinloom.device_models.card import load_card
+    from spinloom.device_models.engines import choose_engine
+    from spinloom.workflows.tune import Wish, tune_stage
+
+    wish = Wish(tuple(task or Wish.tasks), budget, seed, nodes or Wish.nodes, clock, longest)
+    result = tune_stage(load_card(device), device, choose_engine(engine, oommf), out, wish, model)
+    if as_json:
+        emit(result, True)
+    if result["verdict"] == "unfit":
+        raise typer.Exit(3)
 
 
 @app.command()

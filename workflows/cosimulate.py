@@ -12,6 +12,7 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
+from spinloom.networks.finish import as_trained
 from spinloom.networks.record import judged, make_record, run_variables, save_record
 from spinloom.networks.reference import recorded
 from spinloom.networks.seeds import stream
@@ -22,6 +23,7 @@ from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.reduced_models.region import Watch
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.full_runs import How, run_full, side_by_side
+from spinloom.workflows.trust import APART, trusted
 
 TOGETHER = 120
 """Processes that live at once at most, over several trials."""
@@ -99,8 +101,10 @@ def compare(
     record : xarray.Dataset
         see :func:`spinloom.networks.record.make_record`
     results : list of dict
-        of each network what :func:`spinloom.networks.record.judged` gives, what the engine tells
-        of its costs, and ``wall_s``
+        of each network what :func:`spinloom.networks.record.judged` gives; ``model_error``
+        (:func:`spinloom.workflows.trust.model_error`; not of a recorded run), ``stopped``, whether it
+        ended after a few periods because of that; ``kick``, if asked for; what the engine tells of its
+        costs; ``wall_s``
     """
     names = [network.name for network in networks]
     if len(set(names)) < len(names):
@@ -117,16 +121,32 @@ def compare(
         except SpinloomError as reason:
             say(f"engine: embedded, because {reason}")
             choice = choose_engine("embedded")
-    costs: list[dict[str, Any]] = [{} for _ in networks]
+    found: list[dict[str, Any]] = [{"stopped": False} for _ in networks]
     if record is None:
-        record, costs = _computed(networks, model, choice, periods, how or How(), salvage)
+        record, found = _computed(networks, model, choice, periods, how or How(), salvage)
     wall = time.perf_counter() - began
     results = []
-    for network, cost in zip(networks, costs, strict=True):
-        result = judged(record, network.name)
+    for network, one in zip(networks, found, strict=True):
+        result = {**judged(record, network.name), **one, "wall_s": wall}
         model.region.warn(result["outside_share"], f"{network.name} in full micromagnetics")
-        results.append({**result, **cost, "wall_s": wall})
+        _tell(result)
+        results.append(result)
     return record, results
+
+
+def _tell(result: dict[str, Any]) -> None:
+    """Say what is wrong with the model where the network goes, and what to do."""
+    error = result.get("model_error")
+    if error is None or trusted(error):
+        return
+    ended = f"stopped after {result['periods']} periods" if result["stopped"] else "run to the end all the same"
+    say(
+        f"{result['task']}: the reduced model is wrong where this network goes: under the same drives node "
+        f"{error['worst_node']} differs by {error['worst_node_difference']:.2g} of at most {APART:g} "
+        f"(NRMSE {error['nrmse_worst']:.2g}); {ended}. Calibrate on the network's own drives "
+        "(--recalibrate 1), fit with a smaller --reach, find another operating point "
+        "(spinloom tune), or run on (--anyway)"
+    )
 
 
 def _of_record(
@@ -142,8 +162,9 @@ def _of_record(
 
 
 def _reduced(networks: list[TrainedNetwork], model: CalibratedModel, periods: int) -> FreeRun:
-    weights, f, washout = side_by_side(networks)
-    return generate(model.scaled, weights, f, periods, washout, record="r")
+    """The same networks on reduced nodes, with the read-outs that were trained on these: a finish is for full ones."""
+    weights, f, clock, washout = side_by_side([as_trained(network) for network in networks])
+    return generate(model.scaled, weights, f, periods, washout, clock=clock, record="r")
 
 
 def _computed(
@@ -156,14 +177,18 @@ def _computed(
 ) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """Run the networks, and put what all kinds of node did side by side."""
     full = run_full(networks, model, choice, periods, how, salvage)
-    runs = {"reduced": _reduced(networks, model, periods), "full": full.run}
+    longest = max(full.periods)
+    runs = {"reduced": _reduced(networks, model, longest), "full": full.run}
     if choice.outside:
-        runs["embedded"] = run_full(networks, model, choose_engine("embedded"), periods, How(), None).run
+        beside = How(anyway=True)
+        runs["embedded"] = run_full(networks, model, choose_engine("embedded"), longest, beside, None).run
     record = make_record(networks, model.scale, model.tick, runs).assign_attrs(full.attributes)
     record["outside_share"] = (("network",), full.outside, {"units": "1"})
+    if min(full.periods) < periods:
+        record["periods"] = (("network",), full.periods, {"units": "1", "long_name": "periods until it was stopped"})
     if full.given:
         record[f"{full.attributes['engine']}_input"] = ((), full.given, {"long_name": "input of a live node"})
-    return record, full.costs
+    return record, full.found
 
 
 def verdict_recognise(

@@ -12,8 +12,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from spinloom.device_models.calibration import amplitudes
 from spinloom.device_models.card import DeviceCard
-from spinloom.reduced_models.model import CalibratedModel, held_out
+from spinloom.device_models.probe import Probe
+from spinloom.networks.measures import GENERATES
+from spinloom.reduced_models.model import CalibratedModel
+from spinloom.reduced_models.reach import GOOD, held_out
 
 TARGET, REDUCED, FULL = "#9aa3ad", "#1f6fb4", "#c8442d"
 """Colours of the target, the reduced network and the network in full micromagnetics."""
@@ -99,7 +103,8 @@ def calibration(dataset: xr.Dataset, shown: tuple[int, ...] = (0, 1, 3)) -> Figu
 @_styled
 def rollout(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
     """The worst held-out trajectory: full micromagnetics, free roll-out, and their difference."""
-    numbers = np.flatnonzero(held_out(dataset.sizes["trajectory"]))
+    amplitude = amplitudes(dataset)
+    numbers = np.flatnonzero(held_out(amplitude) & (amplitude <= model.info.get("amplitude", 1.0)))
     errors = [np.inf if error is None else error for error in model.info["holdout_nrmse_each"]]
     worst = numbers[int(np.argmax(errors))]
     m = dataset["m"].values[worst]
@@ -187,4 +192,88 @@ def confusion(classes: list[str], tables: dict[str, list[list[int]]]) -> Figure:
         ax.set_yticks(places, classes)
         ax.spines[:].set_visible(False)
         ax.set(xlabel="recognised as (trials)", ylabel="fed in (trials)", title=title)
+    return figure
+
+
+@_styled
+def reach(model: CalibratedModel) -> Figure:
+    """Errors of held-out roll-outs against the amplitude of the drives, with the reach."""
+    curve = [point for point in model.info["reach_curve"] if point["worst"] is not None]
+    amplitude = [point["amplitude"] for point in curve]
+    figure, axes = _figure(4.6, 3.0)
+    ax = axes[0, 0]
+    ax.semilogy(amplitude, [point["worst"] for point in curve], "o-", color=FULL, label="worst")
+    ax.semilogy(amplitude, [point["median"] for point in curve], "o-", color=REDUCED, label="median")
+    ax.axhline(GOOD, color=TARGET, lw=0.8)
+    ax.axvline(model.scale.reach, color="black", lw=0.8, ls=":")
+    ax.set(
+        xlabel="drive, share of J_max (1)",
+        ylabel="hold-out NRMSE",
+        title=f"reach {model.scale.reach:g}: {model.verdict}",
+    )
+    ax.legend()
+    return figure
+
+
+STATES = {"works": "#2c8a4b", "unstable": "#c8862d", "sings": FULL, "dead": TARGET}
+"""Colours of what candidates of a tuning do."""
+
+
+@_styled
+def map_of_tuning(rows: list[dict[str, Any]], task: str, chosen_s: float | None) -> Figure:
+    """What all candidates of a tuning do at a task: error against period, and where in strength of coupling.
+
+    Parameters
+    ----------
+    rows : list of dict
+        of :meth:`spinloom.workflows.search.Candidate.row`
+    task : str
+    chosen_s : float or None
+        period of the operating point that was chosen (s)
+    """
+    figure, axes = _figure(9.2, 3.4, 1, 2)
+    left, right = axes[0]
+    for state, colour in STATES.items():
+        some = [row for row in rows if row[f"state_{task}"] == state]
+        style: Any = {"ls": "", "marker": "o", "ms": 4, "mec": "none", "color": colour, "alpha": 0.75}
+        error = [min(max(row[f"shape_{task}"], 1e-5), 3.0) for row in some]
+        left.loglog([row["period_s"] * 1e9 for row in some], error, label=f"{state} ({len(some)})", **style)
+        right.loglog([row["radius"] for row in some], [row["feedback"] for row in some], **style)
+    left.axhline(GENERATES, color=TARGET, lw=0.8)
+    if chosen_s is not None:
+        left.axvline(chosen_s * 1e9, color="black", lw=0.8, ls=":")
+    left.set(xlabel="period (ns)", ylabel="shape error (NRMSE, 3 at most)", title=f"{task}: speed against error")
+    right.set(xlabel="spectral radius × gain", ylabel="feedback × gain", title="where it works, sings, is dead")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(STATES))
+    return figure
+
+
+@_styled
+def probe(found: Probe) -> Figure:
+    """The signal against a held drive, from rest and both ways, and the spectrum of the answer to a small step."""
+    figure, axes = _figure(9.2, 3.2, 1, 2)
+    held, ring = axes[0]
+    u = [row["u"] for row in found.levels]
+    held.errorbar(
+        u,
+        [row["signal"] for row in found.levels],
+        yerr=[row["after_burst"] for row in found.levels],
+        fmt="o",
+        ms=3,
+        color=REDUCED,
+        label="from rest; bars: oscillation after a burst",
+    )
+    for key, marker, label in (("from_above", "v", "from u = 1"), ("from_below", "^", "from u = -1")):
+        held.plot(
+            [row["u"] for row in found.past], [row[key] for row in found.past], marker, ms=5, mfc="none", label=label,
+            color=FULL if key == "from_above" else TARGET,
+        )  # fmt: skip
+    held.axvspan(-found.safe, found.safe, color=TARGET, alpha=0.15, lw=0)
+    held.set(xlabel="held drive u = J/J_max (1)", ylabel="m · e_read (1)", title=f"{found.name}: quiet where shaded")
+    held.legend()
+    ring.semilogy([f / 1e9 for f in found.spectrum["f"]], [1e9 * m for m in found.spectrum["m"]], color=REDUCED)
+    if found.resonance is not None:
+        ring.axvline(found.resonance / 1e9, color=TARGET)
+        ring.set_title(f"{found.resonance / 1e9:.3g} GHz, Q = {found.quality:.2g}")
+    ring.set(xlabel="f (GHz)", ylabel="d<m>/du after a small step (ns)")
     return figure

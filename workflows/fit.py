@@ -7,40 +7,104 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from spinloom.device_models import files
 from spinloom.device_models.calibration import load_calibration
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
-from spinloom.reduced_models.model import fit_model, load_model, save_model
-from spinloom.workflows.console import progress
+from spinloom.reduced_models.model import CalibratedModel, fit_model, load_model, save_model
+from spinloom.workflows.console import console, progress, say
 
 
-def fit_stage(calibration: Path, kind: str, out: Path, reach: float = 1.0) -> dict[str, Any]:
+def read_reach(text: str) -> float | str:
+    """A reach as it is written on the command line: a share of J_max, or ``auto``.
+
+    Raises
+    ------
+    SpinloomError
+        for anything else
+
+    Examples
+    --------
+    >>> read_reach("0.5"), read_reach("auto")
+    (0.5, 'auto')
+    """
+    if text.strip().lower() == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise SpinloomError(f"reach: expected a share of J_max such as 0.5, or auto; got {text!r}") from None
+
+
+def fit_stage(calibration: Path, kind: str, out: Path, reach: float | str = "auto") -> dict[str, Any]:
     """Fit, judge on held-out trajectories, save, and time the saved model.
 
     Returns
     -------
     result : dict
-        ``kind, holdout_nrmse, outside_share, scale, us_per_device_tick, params``
+        ``kind, verdict, words, reach, holdout_nrmse, reach_curve, outside_share, scale, us_per_device_tick, params``
     """
     dataset = load_calibration(calibration)
     files.check_writable(out)
     with progress(f"fit {kind}", 1) as advance:
-        model = fit_model(dataset, kind, reach)
-        advance(1)
+        model = fit_model(dataset, kind, reach, advance)
     save_model(model, out)
     model = load_model(out)
+    say(in_words(model))
+    console.print(curve_table(model))
     model.region.warn(model.info["outside_share"], "held-out roll-outs")
     return {
         "kind": model.kind,
+        "verdict": model.verdict,
+        "words": in_words(model),
+        "reach": model.scale.reach,
         "holdout_nrmse": model.holdout_nrmse,
+        "reach_curve": model.info["reach_curve"],
         "outside_share": model.info["outside_share"],
         "scale": model.scale.model_dump(),
         "us_per_device_tick": _microseconds(model.node),
         "params": {k: v for k, v in model.estimator.get_params().items() if k in ("degree", "ridge")},
         "out": str(out),
     }
+
+
+def in_words(model: CalibratedModel) -> str:
+    """What a fit is worth, and what to do where it is worth little."""
+    scale, card = model.scale, model.card
+    worst = f"worst held-out roll-out off by {model.holdout_nrmse:.2g} of its spread"
+    upto = f"up to {scale.reach:g} of J_max ({scale.reach * card.torque.J_max:.3g} A/m2)"
+    if model.verdict == "good":
+        further = "" if scale.reach == 1 else "; networks stay within it"
+        return f"good: the {_name(model)} of {card.name} holds {upto}, {worst}{further}"
+    if model.verdict == "usable":
+        return (
+            f"usable: the {_name(model)} of {card.name} is nowhere better than 1 %, best {upto}, {worst}. "
+            "Networks may drift in full micromagnetics: calibrate with more trajectories, a shorter tick or smaller "
+            "grades, or lower torque.J_max"
+        )
+    return (
+        f"unfit: the {_name(model)} of {card.name} does not hold, not even {upto}, {worst}. Do not train on it: "
+        "lower torque.J_max, raise the bias or the damping, or add smaller grades; 'spinloom probe' says which"
+    )
+
+
+def _name(model: CalibratedModel) -> str:
+    return model.kind.replace("_", " ")
+
+
+def curve_table(model: CalibratedModel) -> Table:
+    """Errors of held-out roll-outs against the amplitude of the drives."""
+    table = Table(title="held-out roll-outs, drives up to", box=None, title_justify="left")
+    for heading in ("of J_max", "worst", "median", "trajectories", ""):
+        table.add_column(heading, justify="right")
+    for point in model.info["reach_curve"]:
+        worst, median = (np.inf if point[key] is None else point[key] for key in ("worst", "median"))
+        here = "<- reach" if point["amplitude"] == model.info["amplitude"] else ""
+        table.add_row(f"{point['amplitude']:g}", f"{worst:.2g}", f"{median:.2g}", str(point["trajectories"]), here)
+    return table
 
 
 def _microseconds(node: Node, devices: int = 40, ticks: int = 2000) -> float:

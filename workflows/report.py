@@ -36,40 +36,40 @@ def report_stage(folder: Path) -> dict[str, Any]:
     """
     summary = _summary(folder)
     calibration, model = load_calibration(folder / "calibration.nc"), load_model(folder / "model.nc")
-    record = None
-    if summary["generate"]:
-        record = load_record(folder / "cosimulation.nc")
+    verified = [task for task, result in summary["generate"].items() if "engine_full" in result]
+    record = load_record(folder / "cosimulation.nc") if verified else None
     recognise = summary["recognise"]
+    tables = {"reduced": recognise["confusion_reduced"]}
+    if recognise["verified"]:
+        tables["full micromagnetics"] = recognise["confusion_full"]
     pictures: dict[str, Any] = {
         "device": figures.device(model.card, calibration["field_start"].values),
         "calibration": figures.calibration(calibration),
         "rollout": figures.rollout(calibration, model),
-        "confusion": figures.confusion(
-            recognise["classes"],
-            {
-                "reduced": recognise["confusion_reduced"],
-                "full micromagnetics": recognise["confusion_full"],
-            },
-        ),
+        "reach": figures.reach(model),
+        "confusion": figures.confusion(recognise["classes"], tables),
     }
-    shown = next(iter(summary["generate"]), None)
+    shown = next(iter(verified), None)
     if record is not None and shown is not None:
-        pictures["tasks"] = {task: figures.task(record, task) for task in summary["generate"]}
+        pictures["tasks"] = {task: figures.task(record, task) for task in verified}
         pictures["nodes"] = figures.nodes(record, shown)
+    finishes = {task: result["finish"] for task, result in summary["generate"].items() if result["finish"]}
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             s=summary,
             nodes=summary["experiment"]["generate"]["topology"]["nodes"],
+            verdict=summary["reduced_model"]["words"],
             warnings=_warnings(summary),
+            finished={task: finish for task, finish in finishes.items() if finish["finished"]},
             compared={task: g for task, g in summary["generate"].items() if "nrmse_embedded" in g},
             compared_periods=COMPARED_PERIODS,
             outside=_outside(summary),
             power=_power(model.card, record, shown, model.tick),
-            card=_card_rows(model.card),
+            card=card_rows(model.card),
             recognise_periods=summary["experiment"]["recognise"]["periods"],
-            pictures=_data_uris(pictures),
+            pictures=data_uris(pictures),
         )
     )
     path = folder / "report.html"
@@ -88,11 +88,13 @@ def _summary(folder: Path) -> dict[str, Any]:
         raise SpinloomError(f"{path}: damaged ({error}); use 'spinloom run' again") from None
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates of pages, with what they format figures by."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["figure"] = _figure
+    environment.filters["drift"] = _drift
     return environment
 
 
@@ -103,19 +105,24 @@ def _figure(value: float | None) -> str:
     return f"{value:.2g}" if value < 0.001 or value >= 1e4 else f"{value:.4f}"
 
 
-def _data_uris(pictures: Any) -> Any:
+def _drift(value: float | None) -> str:
+    """A drift of the phase in mrad per period; none of an output that does not oscillate."""
+    return "–" if value is None else f"{1e3 * value:+.3f}"
+
+
+def data_uris(pictures: Any) -> Any:
+    """SVG texts, in whatever dictionaries, as what a page can show without other files."""
     if isinstance(pictures, dict):
-        return {name: _data_uris(picture) for name, picture in pictures.items()}
+        return {name: data_uris(picture) for name, picture in pictures.items()}
     return "data:image/svg+xml;base64," + base64.b64encode(pictures.encode()).decode()
 
 
 def _outside(summary: dict[str, Any]) -> dict[str, float]:
     shares = {"held-out roll-outs": summary["reduced_model"]["outside_share"]}
-    for task, result in summary["generate"].items():
-        shares[f"{task} reduced"] = result["outside_share_reduced"]
-        shares[f"{task} full"] = result["outside_share_full"]
-    shares["recognise reduced"] = summary["recognise"]["outside_share_reduced"]
-    shares["recognise full"] = summary["recognise"]["outside_share_full"]
+    for name, result in {**summary["generate"], "recognise": summary["recognise"]}.items():
+        for nodes in ("reduced", "full"):
+            if f"outside_share_{nodes}" in result:
+                shares[f"{name} {nodes}"] = result[f"outside_share_{nodes}"]
     return shares
 
 
@@ -146,7 +153,8 @@ def _power(card: DeviceCard, record: xr.Dataset | None, task: str | None, tick: 
     }
 
 
-def _card_rows(card: DeviceCard) -> list[tuple[str, str, str]]:
+def card_rows(card: DeviceCard) -> list[tuple[str, str, str]]:
+    """A card as rows of a table: name, value, unit."""
     g, m, t = card.geometry, card.material, card.torque
     return [
         ("shape", f"{g.shape}, {g.mask().sum()} cells", ""),

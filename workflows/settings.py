@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -63,7 +65,7 @@ class GenerateSettings(_Periodic):
     Attributes
     ----------
     tasks : tuple of str
-        names of :data:`spinloom.networks.tasks.GENERATE`, or CSV files beside the experiment
+        names of :data:`spinloom.networks.tasks.GENERATE` or ``SERIES``, or CSV files beside the experiment
     seed : int
         of the topology
     period_ticks : int, optional
@@ -144,20 +146,62 @@ class Experiment(_Settings):
         name of a card in ``data/devices``, or a card's file beside the experiment
     engine : str
         full engine for calibration and verdict; ``auto`` is OOMMF where it is found and works
+    finish : {"embedded", "oommf", "none"}
+        where the phase of generators is trimmed before the verdict
     model : str
-        kind of the reduced model
-    reach : float
-        share of J_max that networks stay within
+        kind of the reduced model; ``auto`` is what reaches farthest
+    reach : float or "auto"
+        share of J_max that networks stay within; ``auto`` is as far as the reduced model is good
     """
 
     name: str = Field(min_length=1, max_length=80, pattern=r"^[\w.+-]+$")
     device: str = "disc60"
     engine: str = "auto"
+    finish: Literal["embedded", "oommf", "none"] = "embedded"
     calibration: Protocol = Protocol()
-    model: str = "flow_map"
-    reach: float = Field(default=1.0, gt=0, le=1)
+    model: str = "auto"
+    reach: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     generate: GenerateSettings = GenerateSettings()
     recognise: RecogniseSettings = RecogniseSettings()
+
+
+def experiment_toml(experiment: Experiment, words: str) -> str:
+    """An experiment as the text of its file: what differs from the defaults, under a comment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    words : str
+        a line of comment
+    """
+    differs = _differing(experiment.model_dump(mode="json"), Experiment(name="defaults").model_dump(mode="json"))
+    lines = [f"# {words}"]
+    for name, table in _tables(differs):
+        lines += ["", *([f"[{name}]"] if name else []), *(f"{key} = {json.dumps(table[key])}" for key in table)]
+    return "\n".join(lines) + "\n"
+
+
+def _tables(values: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """A nested dictionary as TOML has it: each table by its whole name, with its plain values."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    if plain:
+        yield name, plain
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _tables(value, f"{name}.{key}" if name else key)
+
+
+def _differing(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """What is given and not the default, table by table."""
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            value = _differing(value, defaults[key])
+            if value:
+                found[key] = value
+        elif value is not None and (key not in defaults or value != defaults[key]):
+            found[key] = value
+    return found
 
 
 def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:

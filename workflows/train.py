@@ -9,21 +9,37 @@ import numpy as np
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
+from spinloom.networks.measures import GENERATES, against_chance
 from spinloom.networks.seeds import stream
+from spinloom.networks.series import CLOCK, Demand, demand, figures, warning
 from spinloom.networks.store import TrainedNetwork, save_network
 from spinloom.networks.tasks import CLASSES, target, task_name
 from spinloom.networks.topology import Weights, draw
-from spinloom.networks.training import train, train_classifier
+from spinloom.networks.training import Trained, learn, taught_error, train_classifier
 from spinloom.networks.trials import Recognition, generate, recognise
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.reduced_models.region import Watch
-from spinloom.workflows.console import progress
+from spinloom.workflows.console import progress, say
 from spinloom.workflows.settings import RECOGNISE, GenerateSettings, RecogniseSettings
+
+_RESTLESS = 0.05
+"""A network whose signals differ by more than this (rms, in units of the spread) from period to period sings."""
 
 
 def train_generate(
     model: CalibratedModel, settings: GenerateSettings, jobs: list[tuple[str, int]]
 ) -> tuple[Weights, np.ndarray, list[dict[str, Any]]]:
+    """The weights, targets and results of :func:`learn_generate`, with its arguments."""
+    trained, f, results = learn_generate(model, settings, jobs)
+    return trained.weights, f, results
+
+
+def learn_generate(
+    model: CalibratedModel,
+    settings: GenerateSettings,
+    jobs: list[tuple[str, int]],
+    f: np.ndarray | None = None,
+) -> tuple[Trained, np.ndarray, list[dict[str, Any]]]:
     """Train networks for several (task, seed) at once and judge their free runs.
 
     What a read-out was chosen on (one washout, the periods of the trim) is not what it is judged
@@ -35,29 +51,94 @@ def train_generate(
     settings : GenerateSettings
     jobs : list of (str, int)
         task and topology seed of each network; tasks of the same number of outputs
+    f : (period_ticks, S, K) ndarray, optional
+        targets, instead of those that the tasks name
 
     Returns
     -------
-    weights : Weights
-        of all jobs
+    trained : Trained
+        networks of all jobs
     f : (period_ticks, S, K) ndarray
         targets
     results : list of dict
         ``task, seed, nrmse, shape_error, phase_drift_per_period, periods, washouts, period_s,
         outside_share``; errors are the largest over the washouts, the drift is the one of the
-        worst NRMSE
+        worst NRMSE, and None where the output does not oscillate; ``nrmse_taught``, the error of
+        the ridge read-out while the target itself feeds back; ``generates``, and in ``words`` why
+        not and what to change; of the series ``band_hz, variance_beyond, still_share``
+        (:func:`spinloom.networks.series.demand`)
     """
-    ticks = settings.ticks(model)
-    f = targets([task for task, _ in jobs], ticks)
+    f = targets([task for task, _ in jobs], settings.ticks(model)) if f is None else f
+    ticks = len(f)
     weights = draw(settings.topology, [seed for _, seed in jobs], f.shape[2])
     what = f"train {', '.join(dict.fromkeys(task_name(task) for task, _ in jobs))}"
-    with progress(what, settings.training.periods * ticks) as advance:
-        weights = train(model.scaled, weights, f, settings.training, advance)
-    summaries = judge(model, weights, f, settings)
-    for (task, seed), summary in zip(jobs, summaries, strict=True):
+    clock = settings.topology.clock_period(ticks)
+    asked = told_beforehand(model, f, [task_name(task) for task, _ in jobs], clock is not None)
+    with progress(what, settings.training.lasts(clock is not None) * ticks) as advance:
+        trained = learn(model.scaled, weights, f, settings.training, advance, clock=clock)
+    summaries = judge(model, trained.weights, f, settings)
+    forced = taught_error(model.scaled, trained.weights.with_readout(trained.ridge), f, clock=clock)
+    for k, ((task, seed), summary) in enumerate(zip(jobs, summaries, strict=True)):
         summary |= {"task": task, "seed": seed, "period_s": ticks * model.tick}
+        summary |= {"nrmse_taught": float(forced.nrmse[k]), "generates": summary["nrmse"] <= GENERATES}
+        summary |= {**figures(asked[k]), "words": words(summary, float(forced.restless[k]), clock is not None)}
         model.region.warn(summary["outside_share"], f"{task_name(task)}, seed {seed}")
-    return weights, f, summaries
+    return trained, f, summaries
+
+
+def told_beforehand(model: CalibratedModel, f: np.ndarray, names: list[str], clocked: bool) -> list[Demand]:
+    """What each target, (period_ticks, S, K), asks of the device; what stands in the way is said."""
+    asked = [demand(f[:, k], model.tick, model.node.response) for k in range(f.shape[1])]
+    for text in dict.fromkeys(warning(name, one, len(f), clocked) for name, one in zip(names, asked, strict=True)):
+        if text:
+            say(text)
+    return asked
+
+
+def words(result: dict[str, Any], restless: float, clocked: bool) -> str:
+    """Whether a network generates; if not, what stops it and what to change."""
+    name, error, taught = task_name(result["task"]), result["nrmse"], result["nrmse_taught"]
+    told = f"NRMSE {error:.2g} in free run, {taught:.2g} with the target fed back"
+    if result["generates"]:
+        return f"{name} is generated ({told})"
+    if restless > _RESTLESS:
+        return (
+            f"{name} is not generated ({told}): the network sings, it does not repeat itself even with the target fed "
+            "back; lower --spectral-radius or --gain"
+        )
+    if taught > GENERATES:
+        return (
+            f"{name} is not generated ({told}): the nodes cannot represent it; lengthen the period (--period-ticks), "
+            f"take more --nodes" + (", another --clock-ahead" if clocked else f", or a clock ({CLOCK})")
+        )
+    if result["shape_error"] <= GENERATES:
+        return (
+            f"{name} is not generated ({told}): its shape is kept (error {result['shape_error']:.2g}) but it drifts; "
+            f"trim over longer runs (--trim-periods), or give it a clock ({CLOCK})"
+        )
+    return (
+        f"{name} is not generated ({told}): the nodes can represent it but the free run leaves it; more --noise, a "
+        "larger --ridge, another --seed" + ("; less --feedback" if clocked else f", or a clock ({CLOCK})")
+    )
+
+
+def read_washouts(text: str) -> tuple[int, ...]:
+    """Washouts as they are given on the command line.
+
+    Raises
+    ------
+    SpinloomError
+        for anything but whole numbers with commas between them
+
+    Examples
+    --------
+    >>> read_washouts("5,7,10")
+    (5, 7, 10)
+    """
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise SpinloomError(f"washouts: expected whole numbers of periods such as 5,7,10, got {text!r}") from None
 
 
 def targets(tasks: list[str], ticks: int) -> np.ndarray:
@@ -81,10 +162,9 @@ def judge(model: CalibratedModel, weights: Weights, f: np.ndarray, settings: Gen
     periods, ticks = settings.free_periods, len(f)
     total = sum(washout + periods for washout in settings.washouts) * ticks
     watch = Watch(model.region, model.scale.reach, total * weights.nodes * weights.networks)
+    how: dict[str, Any] = {"watch": watch, "clock": settings.topology.clock_period(ticks)}
     with progress(f"free runs of {periods} periods", total) as advance:
-        runs = [
-            generate(model.scaled, weights, f, periods, washout, advance, watch=watch) for washout in settings.washouts
-        ]
+        runs = [generate(model.scaled, weights, f, periods, washout, advance, **how) for washout in settings.washouts]
     nrmse = np.stack([run.nrmse for run in runs])
     shape, drift = np.stack([run.shape_error for run in runs]), np.stack([run.phase_drift for run in runs])
     worst = nrmse.argmax(axis=0)
@@ -92,7 +172,7 @@ def judge(model: CalibratedModel, weights: Weights, f: np.ndarray, settings: Gen
         {
             "nrmse": float(nrmse[worst[k], k]),
             "shape_error": float(shape[:, k].max()),
-            "phase_drift_per_period": float(drift[worst[k], k]),
+            "phase_drift_per_period": None if np.isnan(drift[worst[k], k]) else float(drift[worst[k], k]),
             "periods": periods,
             "washouts": list(settings.washouts),
             "outside_share": outside,
@@ -125,17 +205,24 @@ def generate_stage(
     return results
 
 
-def generators(model: CalibratedModel, settings: GenerateSettings, tasks: list[str]) -> list[TrainedNetwork]:
-    """Train one network for each task; the figures that it reached are in its settings."""
-    weights, f, results = train_generate(model, settings, [(task, settings.seed) for task in tasks])
+def generators(
+    model: CalibratedModel, settings: GenerateSettings, tasks: list[str], f: np.ndarray | None = None
+) -> list[TrainedNetwork]:
+    """Train one network for each task, or for each of the targets ``f``, (period_ticks, S, K).
+
+    The figures that they reached are in their settings.
+    """
+    trained, f, results = learn_generate(model, settings, [(task, settings.seed) for task in tasks], f)
     return [
         TrainedNetwork(
             task="generate",
             name=task_name(task),
-            weights=weights.one(k),
+            weights=trained.weights.one(k),
             period_ticks=len(f),
             f=f[:, k],
             settings={**settings.model_dump(mode="json", exclude={"tasks"}), "reached": results[k]},
+            clock=settings.topology.clock_period(len(f)),
+            lead=trained.lead[k : k + 1],
         )
         for k, task in enumerate(tasks)
     ]
@@ -153,7 +240,8 @@ def train_recognise(
     tests : list of Recognition
         the test trials of each seed
     results : list of dict
-        ``seed, accuracy, trials, periods, period_s, outside_share``
+        ``seed, accuracy, trials, periods, period_s, outside_share``, and the answers against
+        guessing (:func:`spinloom.networks.measures.against_chance`), in ``words`` too
     """
     networks, tests, results = [], [], []
     period, node = settings.ticks(model), model.scaled
@@ -181,9 +269,24 @@ def train_recognise(
                     "periods": settings.periods,
                     "period_s": period * model.tick,
                     "outside_share": watch.outside_of_all,
+                    **_recognised(test),
                 }
             )
     return Weights.stack(networks), tests, results
+
+
+def _recognised(test: Recognition) -> dict[str, Any]:
+    """Answers against guessing, in figures and in words."""
+    right, trials = int((test.classes == test.answers).sum()), test.classes.size
+    result = against_chance(right, trials, len(CLASSES))
+    told = f"{right} of {trials} right (95 %: {result['accuracy_low']:.0%} to {result['accuracy_high']:.0%})"
+    if result["above_chance"]:
+        return {**result, "words": f"{told}; guessing gives {result['chance']:.0%}"}
+    return {
+        **result,
+        "words": f"{told}, no better than guessing ({result['chance']:.0%}): change --gain or --input, or take more "
+        "--nodes",
+    }
 
 
 def recognise_stage(model: CalibratedModel, model_path: Path, settings: RecogniseSettings, out: Path) -> dict[str, Any]:

@@ -104,6 +104,12 @@ class EmbeddedNode:
         rhs = llg(self.motion.at(which), self.field.at(which))
         return Layers(*advance(rhs, state[:3], inputs[:, 0], duration, steps, most), which)
 
+    def push(self, state: Layers, by: Any) -> Layers:
+        """Add a vector to m in every cell of each device, (n, 3), and restore its length."""
+        x, y, z = (component + along for component, along in zip(state[:3], jnp.asarray(by).T, strict=True))
+        length = jnp.sqrt(x**2 + y**2 + z**2)
+        return Layers(x / length, y / length, z / length, state.which)
+
     def observe(self, state: Layers) -> Any:
         """Signal of each device, (n,): ``<m>`` along the axis of its read-out."""
         return (self.moment(state) * jnp.stack(pick(self.axis, state.which), axis=-1)).sum(axis=-1)

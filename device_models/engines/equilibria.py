@@ -1,25 +1,40 @@
-"""Where free layers rest: steepest descent on the sphere."""
+"""Where free layers rest: steepest descent on the sphere, and a push to see whether they stay."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.constants import Boltzmann, mu_0
 
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.vectors import Components, FieldMap, combine, components, cross, dot, pick
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import SpinloomError, SpinloomWarning
 
 RELAX_TORQUE = 1e-4
 """Relaxation stops when every cell has \\|m x H\\| below this (A/m), as the OOMMF references do."""
 RELAX_LIMIT = 200_000
+PUSH, PUSH_SEED, PUSH_LIMIT, PUSHES = 0.01, 0, 20_000, 3
+"""How a state at rest is tried: length of the push of each cell, its seed, iterations after it, and how often."""
+THERMAL = Boltzmann * 300
+"""k_B T at 300 K (J)."""
+LOWER = 1e-6 * THERMAL
+"""A fall by less than this (J) is none."""
+
+
+class Saddle(SpinloomWarning):
+    """A card's start relaxes to a state that the smallest disturbance leaves."""
 
 
 def equilibria(cards: Sequence[DeviceCard], field: Any) -> Components:
     """Where each card's own start falls without a drive.
+
+    Without noise a start may stop on a saddle, such as a magnetisation against the bias. So every state
+    is pushed, and relaxed again: where that ends lower, it warns, and the lower state is taken.
 
     Parameters
     ----------
@@ -48,8 +63,52 @@ def equilibria(cards: Sequence[DeviceCard], field: Any) -> Components:
                 f"start.m: relaxation of {card.name} stopped at |m x H| = {left:.3g} A/m, "
                 f"expected {RELAX_TORQUE:g}; try another start"
             )
-    x, y, z = pick(m, member)
+    x, y, z = pick(_off_saddles(sought, field, which, m), member)
     return (x, y, z)
+
+
+def _off_saddles(cards: Sequence[DeviceCard], field: Any, which: np.ndarray, m: Components) -> Components:
+    """These states, or the lower ones to which a push makes them fall."""
+    bias = components([card.bias.H for card in cards])
+    scale = np.array([mu_0 * card.material.Ms * np.prod(card.geometry.cell) for card in cards])
+    before = first = np.asarray(_energy(field, which, bias, m)) * scale
+    for _ in range(PUSHES):
+        pushed, torque = _descend(field, which, bias, _pushed(m), RELAX_TORQUE, PUSH_LIMIT)
+        after = np.asarray(_energy(field, which, bias, pushed)) * scale
+        fell = (before - after > LOWER) & (np.asarray(torque) <= RELAX_TORQUE)
+        if not fell.any():
+            break
+        x, y, z = (jnp.where(fell, new, old) for new, old in zip(pushed, m, strict=True))
+        m, before = (x, y, z), np.where(fell, after, before)
+    for card, lost, to in zip(cards, first - before, np.transpose([a.mean(axis=0) for a in m]), strict=True):
+        if lost > 0:
+            warnings.warn(
+                f"start.m: {card.name} relaxes from {_written(card.start.m)} to a saddle, which the smallest "
+                f"disturbance leaves: it falls by {lost:.3g} J ({lost / THERMAL:.3g} k_BT at 300 K) to <m> = "
+                f"{_written(to)}. That state is taken; say so in the card: start.m = {_written(to)}",
+                Saddle,
+                stacklevel=4,
+            )
+    return m
+
+
+def _written(vector: Any) -> str:
+    return "[" + ", ".join(f"{value:.3g}" for value in np.round(vector, 3) + 0.0) + "]"
+
+
+def _pushed(m: Components) -> Components:
+    """All cells turned a little, by the same for all and by something for each; of any two runs the same."""
+    rng = np.random.default_rng(PUSH_SEED)
+    x, y, z = (np.asarray(a) + PUSH * (rng.normal() + rng.normal(size=(len(a), 1))) for a in m)
+    length = np.sqrt(x**2 + y**2 + z**2)
+    return (x / length, y / length, z / length)
+
+
+@jax.jit
+def _energy(field: Any, which: Any, bias: Components, m: Components) -> Any:
+    r"""Sum over cells of :math:`-m\cdot(h/2 + H)`, (n,): energy over :math:`\mu_0 M_s` and the cell's volume (A/m)."""
+    h = field.at(which)(m)
+    return -dot(m, combine((0.5, h), (1, bias))).sum(axis=0)
 
 
 def _resting_values(card: DeviceCard) -> tuple:

@@ -19,30 +19,58 @@ from spinloom.device_models.calibration import (
     save_calibration,
 )
 from spinloom.device_models.card import DeviceCard
-from spinloom.device_models.drives import KINDS
+from spinloom.device_models.drives import KINDS, calibration_drive
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scan import drive
 
 
 def test_protocol_draws_every_kind():
-    protocol = Protocol(trajectories=9, duration=0.3e-9)
+    protocol = Protocol(trajectories=9, duration=0.3e-9, grades=())
     assert set(protocol.kinds()) == set(KINDS) == set(CYCLE)
     u = protocol.drives()
     assert u.shape == (9, 40)
     assert np.abs(u).max() <= 1
-    np.testing.assert_array_equal(u, Protocol(trajectories=9, duration=0.3e-9).drives())
-    assert not np.array_equal(u, Protocol(trajectories=9, duration=0.3e-9, seed=1).drives())
+    np.testing.assert_array_equal(u, Protocol(trajectories=9, duration=0.3e-9, grades=()).drives())
+    assert not np.array_equal(u, Protocol(trajectories=9, duration=0.3e-9, grades=(), seed=1).drives())
 
 
 def test_more_trajectories_keep_the_first_ones():
-    few, many = (Protocol(trajectories=n, duration=0.1e-9).drives() for n in (4, 7))
+    few, many = (Protocol(trajectories=n, duration=0.1e-9, grades=()).drives() for n in (4, 7))
     np.testing.assert_array_equal(many[:4], few)
+
+
+def test_grades_follow_what_has_full_amplitude():
+    """The first drives are those of a protocol without grades; each grade scales drives of its own."""
+    graded = Protocol(trajectories=9, duration=0.3e-9, grades=(0.5, 0.2))
+    u, amplitude, kinds = graded.drives(), graded.amplitudes(), graded.kinds()
+    assert (graded.n_trajectories, u.shape) == (25, (25, 40))
+    np.testing.assert_array_equal(u[:9], Protocol(trajectories=9, duration=0.3e-9, grades=()).drives())
+    assert amplitude.tolist() == [1.0] * 9 + [0.5] * 8 + [0.2] * 8
+    assert kinds[9:17] == kinds[17:] == list(CYCLE)
+    rng = np.random.default_rng([0, 17])
+    np.testing.assert_array_equal(u[17], 0.2 * calibration_drive(CYCLE[0], 40, graded.tick, rng))
+    largest = np.abs(u).max(axis=1)
+    assert (largest <= amplitude).all()
+    assert largest[17:].max() == pytest.approx(0.2, rel=0.1)
+
+
+def test_few_runs_of_a_grade_still_see_every_kind_between_two_grades():
+    kinds = Protocol(trajectories=5, grades=(0.5, 0.2), per_grade=4).kinds()
+    assert kinds[5:] == list(CYCLE)
+
+
+def test_a_protocol_without_grades_is_one_from_before_them():
+    old = '{"tick":7.5e-12,"trajectories":40,"duration":6e-9,"seed":0}'
+    assert Protocol.from_json(old) == Protocol(grades=())
+    assert Protocol.from_json(Protocol().model_dump_json()) == Protocol()
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("tick", 0), ("tick", float("nan")), ("trajectories", 3), ("duration", -1), ("seed", -1), ("x", 1)],
+    [("tick", 0), ("tick", float("nan")), ("trajectories", 3), ("duration", -1), ("seed", -1), ("x", 1)]
+    + [("grades", value) for value in ((0.5, 1.0), (0.0,), (0.5, 0.2, 0.5), (float("nan"),), "0.5")]
+    + [("per_grade", 3)],
 )
 def test_bad_protocol(field, value):
     with pytest.raises(ValidationError, match=field):
@@ -62,6 +90,7 @@ def test_data_set(coarse_calibration, coarse_card):
     assert dataset["t"].attrs["units"] == "s"
     np.testing.assert_allclose(dataset["t"], 7.5e-12 * np.arange(1, 201))
     assert dataset["drive_kind"].values[:8].tolist() == list(CYCLE)
+    assert dataset["amplitude"].values.tolist() == [1.0] * 12
     assert DeviceCard.from_json(dataset.attrs["card"]) == coarse_card
     assert json.loads(dataset.attrs["protocol"])["trajectories"] == 12
     assert dataset.attrs["engine"] == "embedded"
@@ -83,7 +112,12 @@ def test_values_are_what_the_engine_says(coarse_calibration, coarse_card):
 
 def test_progress_counts_every_tick(coarse_card):
     done = []
-    calibrate(coarse_card, EmbeddedEngine(coarse_card, 7.5e-12), Protocol(trajectories=4, duration=0.9e-9), done.append)
+    calibrate(
+        coarse_card,
+        EmbeddedEngine(coarse_card, 7.5e-12),
+        Protocol(trajectories=4, duration=0.9e-9, grades=()),
+        done.append,
+    )
     assert sum(done) == 120
 
 
@@ -94,6 +128,31 @@ def test_round_trip(coarse_calibration, coarse_calibration_path):
     for name in ("card", "protocol", "engine", "engine_version", "tick_s"):
         assert found.attrs[name] == coarse_calibration.attrs[name]
     assert found.attrs["spinloom_kind"] == KIND
+
+
+def test_a_graded_set_keeps_its_amplitudes(coarse_card, tmp_path):
+    protocol = Protocol(trajectories=4, duration=30e-12, grades=(0.5,), per_grade=4)
+    dataset = calibrate(coarse_card, EmbeddedEngine(coarse_card, protocol.tick), protocol)
+    assert dataset.attrs["device_ns"] == pytest.approx(8 * 0.03)
+    save_calibration(dataset, tmp_path / "a.nc")
+    found = load_calibration(tmp_path / "a.nc")
+    assert found["amplitude"].values.tolist() == protocol.amplitudes().tolist()
+    assert Protocol.from_json(found.attrs["protocol"]) == protocol
+
+
+def test_a_set_that_does_not_say_its_amplitudes_has_full_ones(coarse_calibration, tmp_path):
+    save_calibration(coarse_calibration.drop_vars("amplitude"), tmp_path / "a.nc")
+    assert load_calibration(tmp_path / "a.nc")["amplitude"].values.tolist() == [1.0] * 12
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, float("nan")])
+def test_amplitudes_that_are_none(coarse_calibration, tmp_path, value):
+    values = np.where(np.arange(12) == 3, value, 1.0)
+    save_calibration(coarse_calibration.assign_coords(amplitude=("trajectory", values)), tmp_path / "a.nc")
+    with pytest.raises(
+        SpinloomError, match=f"amplitude: expected shares of J_max above 0 and at most 1, got {value:g}"
+    ):
+        load_calibration(tmp_path / "a.nc")
 
 
 def test_truncated_file(coarse_calibration_path, tmp_path):

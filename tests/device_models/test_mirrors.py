@@ -48,7 +48,11 @@ def test_a_matrix_without_symmetry_is_one_block_and_the_same(mask, parities):
 
 @pytest.mark.parametrize(
     ("axis", "sizes"),
-    [((0, 0, 1), (37, 44, 44, 52, 88, 88, 89, 89)), ((1, 0, 1), (126, 132, 132, 141)), ((1, 1, 0), (37, 44, 44, 52, 176, 178))],
+    [
+        ((0, 0, 1), (37, 44, 44, 52, 88, 88, 89, 89)),
+        ((1, 0, 1), (126, 132, 132, 141)),
+        ((1, 1, 0), (37, 44, 44, 52, 176, 178)),
+    ],
 )
 def test_the_blocks_of_a_disc(disc, alter, axis, sizes):
     """A flat disc has eight; an easy axis off the mesh's axes couples some of them."""

@@ -27,7 +27,7 @@ def test_a_set_says_what_made_it(shipped):
     assert dataset.attrs["created"]
     assert '"oommfc"' in dataset.attrs["versions"]
     assert DeviceCard.from_json(dataset.attrs["card"]) == card
-    drives = Protocol.model_validate_json(dataset.attrs["protocol"]).drives()
+    drives = Protocol.from_json(dataset.attrs["protocol"]).drives()
     # Sines and transforms differ in the last digit from one processor to the next.
     np.testing.assert_allclose(dataset["u"].values, drives, rtol=0, atol=1e-14)
     text = str(dataset["oommf_input"].values)
@@ -49,6 +49,14 @@ def test_the_relaxed_starts_agree(shipped):
     card, dataset = shipped
     ours = EmbeddedEngine(card, 7.5e-12).equilibria[0]
     np.testing.assert_allclose(ours, dataset["field_start"].values, rtol=0, atol=1e-5)
+
+
+def test_a_set_stands_for_its_protocol_with_any_grades(disc):
+    """It is as valid without the grades that it may lack, and for no other protocol."""
+    made_by = Protocol.from_json(load_calibration(calibration_path("disc60")).attrs["protocol"])
+    assert reference_calibration(disc, made_by).attrs["engine"] == "oommf"
+    with pytest.raises(SpinloomError, match="calibration: OOMMF's set of disc60 is shipped for Protocol"):
+        reference_calibration(disc, made_by.model_copy(update={"trajectories": 41}))
 
 
 def test_another_protocol_or_card_is_told(disc, alter):

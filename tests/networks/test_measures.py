@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from spinloom.device_models.files import to_json
-from spinloom.networks.measures import free_run_error, phase_drift, shape_error
+from spinloom.networks.measures import against_chance, free_run_error, phase_drift, phase_slope, shape_error
 from spinloom.networks.tasks import target
 
 TICKS, PERIODS = 60, 12
@@ -61,14 +63,47 @@ def test_what_is_not_finite_has_an_infinite_error(value):
         assert to_json(error.tolist()).endswith(", null]")
     drift = phase_drift(z, f)
     assert drift[0] == pytest.approx(0, abs=1e-12)
-    assert np.isfinite(drift[1])
+    assert np.isnan(drift[1])
+    assert np.isfinite(phase_slope(z, f)).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_has_no_drift(value):
     f, z = _one(np.sin(TURN * np.arange(TICKS))), np.sin(1.001 * _times())
     z[-1] = value
-    assert phase_drift(_one(z), f).tolist() == [0]
+    assert np.isnan(phase_drift(_one(z), f)).tolist() == [True]
+    assert phase_slope(_one(z), f).tolist() == [0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2])
+def test_what_does_not_oscillate_has_no_drift(share):
+    """Below a tenth of the target's amplitude, whatever its mean or its other harmonics are."""
+    f = _one(np.sin(TURN * np.arange(TICKS)))
+    z = 0.5 + share * np.sin(1.001 * _times()) + 0.7 * np.cos(7 * _times())
+    drift = phase_drift(_one(z), f)
+    assert np.isnan(drift[0]) == (share < 0.1)
+    assert to_json(drift.tolist()) == ("[null]" if share < 0.1 else to_json(phase_slope(_one(z), f).tolist()))
+
+
+def test_what_dies_out_has_no_drift():
+    f, z = _one(np.sin(TURN * np.arange(TICKS))), np.sin(_times())
+    assert np.isnan(phase_drift(_one(z * (_times() < 4 * 2 * np.pi)), f)[0])
+    assert phase_drift(_one(z), f)[0] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("right", "trials", "above"),
+    [(100, 400, False), (118, 400, False), (122, 400, True), (20, 20, True), (0, 4, False)],
+)
+def test_answers_are_held_against_guessing(right, trials, above):
+    """With four classes: the sum of the binomial distribution from the right answers on."""
+    found = against_chance(right, trials, 4)
+    tail = sum(math.comb(trials, k) * 0.25**k * 0.75 ** (trials - k) for k in range(right, trials + 1))
+    assert found["p_chance"] == pytest.approx(tail, rel=1e-9)
+    assert found["above_chance"] is above
+    assert found["chance"] == 0.25
+    assert 0 <= found["accuracy_low"] <= right / trials <= found["accuracy_high"] <= 1
+    assert found["accuracy_low"] < found["accuracy_high"]
 
 
 @pytest.mark.parametrize("name", ["sine", "triangle", "harmonics", "square"])

@@ -64,6 +64,29 @@ def test_a_network_is_read_as_it_was_written(tmp_path, model_path, outputs, devi
     assert found.alike(network, 0.0)
 
 
+def test_a_clock_and_a_lead_are_kept(tmp_path, model_path):
+    path = tmp_path / "network.nc"
+    plain = trained(2)
+    network = replace(plain, clock=np.linspace(-1, 1, 24), lead=np.random.default_rng(1).normal(size=(1, 2, 5)))
+    save_network(network, path, model_path)
+    found, _ = load_network(path)
+    np.testing.assert_array_equal(found.clock, network.clock)
+    np.testing.assert_array_equal(found.lead, network.lead)
+    assert found.alike(network, 0.0)
+    assert not found.alike(plain, 9.0)
+    assert not plain.alike(found, 9.0)
+    assert not found.alike(replace(network, clock=network.clock + 1e-3), 5e-4)
+    # The lead trims; it is no part of what runs.
+    assert found.alike(replace(network, lead=None), 0.0)
+
+
+def test_a_network_of_the_form_before_clocks_is_read(rewritten):
+    path = rewritten(lambda d: d, version=2)
+    found, _ = load_network(path)
+    assert (found.clock, found.lead) == (None, None)
+    assert found.alike(trained(), 0.0)
+
+
 def test_networks_are_alike_up_to_a_tolerance():
     network = trained(2, (0, 1, 1, 0))
     for name in ("W", "w_fb", "W_in", "b", "gain", "w_out"):

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.networks.tasks import CLASSES, GENERATE, INPUT_RMS, inputs, target, task_name, waveform
+from spinloom.networks.tasks import (
+    CLASSES,
+    CLOCKS,
+    GENERATE,
+    INPUT_RMS,
+    SERIES,
+    clock,
+    inputs,
+    target,
+    task_name,
+    waveform,
+)
 
 
 @pytest.mark.parametrize("task", GENERATE)
@@ -39,6 +50,38 @@ def test_several_outputs_are_scaled_each_on_its_own(tmp_path):
     phase = 2 * np.pi * np.arange(60) / 60
     np.testing.assert_allclose(target(str(path), 60), np.column_stack([np.cos(phase), np.sin(phase)]), atol=1e-9)
     assert target(str(path), 24).shape == (24, 2)
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_the_shipped_series_go_by_their_names(name):
+    f = target(name, 168)
+    assert f.shape == (168, 1)
+    assert (f.min(), f.max()) == (-1, 1)
+    assert task_name(name) == name
+
+
+@pytest.mark.parametrize("shape", CLOCKS)
+@pytest.mark.parametrize("ticks", [4, 84, 101])
+def test_a_clock_has_one_turn_in_a_period(shape, ticks):
+    s = clock(shape, ticks)
+    assert s.shape == (ticks,)
+    assert np.abs(s).max() <= 1
+    # One rise and one fall, wherever it is cut.
+    assert np.count_nonzero(np.diff(np.sign(s - (s.max() + s.min()) / 2), append=s[0]) > 0) <= 2
+    assert np.ptp(s) > 0.7
+
+
+def test_a_clock_runs_ahead_by_a_share_of_the_period():
+    for shape in CLOCKS:
+        np.testing.assert_allclose(clock(shape, 40, 0.25), np.roll(clock(shape, 40), -10), atol=1e-12)
+    assert clock("pulse", 40).sum() == 4
+    assert clock("pulse", 5).sum() == 1
+    np.testing.assert_allclose(np.diff(clock("ramp", 40)), 0.05)
+
+
+def test_a_clock_of_an_unknown_shape_is_told():
+    with pytest.raises(SpinloomError, match="clock_shape: expected one of sine, pulse, ramp, got 'saw'"):
+        clock("saw", 40)
 
 
 def test_a_task_that_is_a_file_goes_by_its_name():

@@ -37,11 +37,40 @@ def test_a_single_node_and_a_network_without_loops_are_drawn():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"nodes": 0}, {"density": 0}, {"gain": -1}, {"spectral_radius": float("nan")}, {"x": 1}]
+    "wrong",
+    [
+        *({"nodes": 0}, {"density": 0}, {"gain": -1}, {"spectral_radius": float("nan")}, {"x": 1}),
+        *({"spectral_radius": 1001}, {"clock": -1}, {"clock": 101}, {"clock_shape": "saw"}, {"clock_ahead": 1.0}),
+    ],
 )
 def test_impossible_topologies_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Topology(**{**TOPOLOGY.model_dump(), **wrong})
+
+
+def test_a_clock_comes_in_by_the_input_weights():
+    """And changes nothing else: W, w_fb and b of a seed are what they were."""
+    plain = TOPOLOGY.model_copy(update={"input": 0.0})
+    without, clocked = draw(plain, [3]), draw(plain.model_copy(update={"clock": 20.0}), [3])
+    for name in ("W", "w_fb", "b", "gain"):
+        np.testing.assert_array_equal(getattr(clocked, name), getattr(without, name))
+    assert np.abs(without.W_in).max() == 0
+    np.testing.assert_allclose(clocked.W_in, draw(TOPOLOGY, [3]).W_in * 20 / 1.5)
+    assert 10 < np.abs(clocked.W_in).max() <= 20
+
+
+def test_the_period_of_a_clock():
+    plain = Topology(**{**TOPOLOGY.model_dump(), "input": 0.0})
+    assert plain.clock_period(60) is None
+    clocked = Topology(**{**plain.model_dump(), "clock": 2.0, "clock_shape": "ramp", "clock_ahead": 0.5})
+    assert clocked.clock_period(60).shape == (60,)
+    np.testing.assert_allclose(clocked.clock_period(60)[:2], [1 / 60, 3 / 60])
+
+
+def test_a_clock_is_of_networks_that_generate():
+    with pytest.raises(ValidationError, match="clock is of networks that generate, input of those that recognise"):
+        Topology(**{**TOPOLOGY.model_dump(), "clock": 1.0})
+    assert Topology(spectral_radius=1000, bias=1, gain=1).spectral_radius == 1000
 
 
 def test_batches_are_taken_apart_and_put_together_again():

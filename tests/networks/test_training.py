@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,16 @@ from spinloom.networks import training
 from spinloom.networks.loop import simulate
 from spinloom.networks.tasks import target
 from spinloom.networks.topology import Topology, draw
-from spinloom.networks.training import Training, force, teacher_forced_ridge, train, train_classifier, trim_phase
+from spinloom.networks.training import (
+    Training,
+    force,
+    learn,
+    taught_error,
+    teacher_forced_ridge,
+    train,
+    train_classifier,
+    trim_phase,
+)
 from spinloom.networks.trials import classify, generate
 
 TOPOLOGY = Topology(nodes=20, spectral_radius=0.8, feedback=1.5, bias=0.6, gain=0.9)
@@ -76,7 +87,7 @@ def test_recursive_least_squares_gives_the_batch_solution(plain_low_pass, monkey
         carry, out = original(fixed, carry, value)
         state, w, P = carry
         rows.append(np.asarray(state.r[0]))
-        return (state._replace(z=value), w, P), out
+        return (state._replace(z=value[0]), w, P), out
 
     original = training._force_tick
     monkeypatch.setattr(training, "_force_tick", forced)
@@ -186,7 +197,97 @@ def test_progress_counts_every_tick_of_the_training(low_pass, method):
         method=method, teacher_periods=5, force_periods=3, trim_rounds=2, trim_periods=4, tries=1, prior_ticks=10
     )
     train(low_pass, draw(TOPOLOGY, [0]), target("sine", 30), how, done.append)
-    assert sum(done) == how.periods * 30
+    assert sum(done) == how.periods * 30 == how.lasts(False) * 30
+    done.clear()
+    train(low_pass, draw(CLOCKED, [0]), target("sine", 30), how, done.append, clock=CLOCKED.clock_period(30))
+    assert sum(done) == how.lasts(True) * 30
+
+
+QUICK = HOW.model_copy(
+    update={"teacher_periods": 10, "force_periods": 5, "trim_rounds": 2, "trim_periods": 6, "tries": 2}
+)
+CLOCKED = Topology(nodes=20, spectral_radius=0.3, bias=3.0, gain=0.9, clock=6.0, clock_shape="ramp")
+
+
+@pytest.mark.parametrize("method", ["force", "ridge"])
+def test_a_clock_keeps_the_time_without_any_feedback(low_pass, method):
+    """A pulse that stands still for most of its period: the network shapes, the clock keeps time."""
+    f = np.exp(-((np.arange(30) - 12.0) ** 2) / 18)
+    how, clock = QUICK.model_copy(update={"method": method}), CLOCKED.clock_period(30)
+    weights = train(low_pass, draw(CLOCKED, [0, 1]), f, how, clock=clock)
+    result = generate(low_pass, weights, f, periods=6, washout=3, clock=clock)
+    assert result.nrmse.max() < 0.1
+    assert np.abs(result.phase_drift).max() < 1e-9
+    without = generate(low_pass, weights, f, periods=6, washout=3)
+    assert without.nrmse.min() > 0.5
+    assert np.isnan(without.phase_drift).all()
+    # The clock keeps its phase: half a period later it is another one.
+    late = generate(low_pass, weights, f, periods=6, washout=3, clock=np.roll(clock, 15))
+    assert late.nrmse.min() > 0.5
+
+
+def test_each_network_may_have_a_clock_of_its_own(low_pass):
+    f, how = np.sin(2 * np.pi * np.arange(30) / 30), QUICK.model_copy(update={"method": "ridge"})
+    clocks = np.stack([CLOCKED.clock_period(30), np.roll(CLOCKED.clock_period(30), 7)], axis=1)
+    both = train(low_pass, draw(CLOCKED, [0, 0]), f, how, clock=clocks)
+    alone = train(low_pass, draw(CLOCKED, [0]), f, how, clock=clocks[:, 1])
+    np.testing.assert_allclose(both.w_out[1], alone.w_out[0], rtol=1e-5, atol=1e-6)
+    assert np.abs(both.w_out[0] - both.w_out[1]).max() > 1e-3
+
+
+def test_with_a_clock_the_phase_is_not_trimmed(low_pass, monkeypatch):
+    trims = []
+
+    def watched(node, weights, *arguments, **options):
+        trimmed, error = trim_phase(node, weights, *arguments, **options)
+        trims.append((weights, trimmed, error))
+        return trimmed, error
+
+    monkeypatch.setattr(training, "trim_phase", watched)
+    how, f = QUICK.model_copy(update={"tries": 3, "noise": 0.02}), np.sin(2 * np.pi * np.arange(30) / 30)
+    topology = CLOCKED.model_copy(update={"feedback": 0.5})
+    trained = learn(low_pass, draw(topology, [0]), f, how, clock=topology.clock_period(30))
+    ((before, after, error),) = trims
+    np.testing.assert_array_equal(before.w_out, after.w_out)
+    np.testing.assert_array_equal(trained.weights.w_out[0], after.w_out[error.argmin()])
+
+
+@pytest.mark.parametrize("method", ["force", "ridge"])
+def test_what_is_learnt_beside_the_readout_is_of_the_network_that_was_kept(low_pass, method):
+    f, how = target("sine", 30), QUICK.model_copy(update={"method": method})
+    weights = draw(TOPOLOGY, [0, 1])
+    trained = learn(low_pass, weights, f, how)
+    np.testing.assert_array_equal(trained.weights.w_out, train(low_pass, weights, f, how).w_out)
+    assert trained.lead.shape == trained.ridge.shape == (2, 1, 21)
+    assert (np.abs(trained.ridge - trained.weights.w_out).max() < 1e-12) == (method == "ridge")
+    # The lead is the read-out of the slope.
+    fed_back = {"target": np.tile(f[:, None], (4, 2, 1)), "hold": np.ones(120, bool)}
+    _, record = simulate(low_pass, weights, record="r", **fed_back)
+    x = np.concatenate([record.r[-30:], np.ones((30, 2, 1))], axis=2)
+    slope = (np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2
+    for k in range(2):
+        np.testing.assert_allclose(x[:, k] @ trained.lead[k, 0], slope[:, 0], atol=0.01)
+
+
+def test_what_cannot_be_represented_is_told_from_what_is_unstable(low_pass):
+    """A step within a tick is beyond a low-pass filter; a sine is not, whatever its free run does."""
+    how = HOW.model_copy(update={"method": "ridge"})
+    f = np.stack([target("sine", 30), target("square", 30)], axis=1)
+    trained = learn(low_pass, draw(TOPOLOGY, [0, 0]), f, how)
+    forced = taught_error(low_pass, trained.weights.with_readout(trained.ridge), f)
+    assert forced.nrmse[0] < 0.02
+    assert forced.nrmse[1] > 0.1
+    assert forced.restless.max() < 1e-3
+    # The read-out of the free run is not looked at: the target itself feeds back.
+    spoilt = trained.weights.with_readout(1.2 * trained.ridge)
+    assert taught_error(low_pass, spoilt, f).nrmse[0] == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_network_that_sings_is_restless(low_pass):
+    """Pairs of nodes that turn each other round, whatever feeds back."""
+    weights = draw(TOPOLOGY.model_copy(update={"feedback": 0.1, "bias": 0.1}), [0])
+    loud = replace(weights, W=np.kron(np.eye(10), [[0.0, -3.0], [3.0, 0.0]])[None])
+    assert taught_error(low_pass, loud, target("sine", 30)).restless.min() > 0.1
 
 
 def test_another_network_is_not_compiled_again(make_low_pass):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,25 @@ def test_a_free_run_can_be_solved_in_another_way(low_pass):
     result = generate(low_pass, weights, f, 3, 2, record="r", solve=solve)
     assert asked == [(low_pass, {"record": "r", "progress": None, "watch": None})]
     np.testing.assert_array_equal(result.z, generate(low_pass, weights, f, 3, 2).z)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_a_clock_is_fed_in_before_and_in_the_free_run(low_pass, each):
+    weights, f = _generating(), _rng().normal(size=20)
+    weights = replace(weights, W_in=_rng(2).normal(size=weights.b.shape))
+    clock = _rng(3).normal(size=(20, 2) if each else 20)
+    result = generate(low_pass, weights, f, periods=3, washout=2, clock=clock)
+    s = np.tile(clock if each else np.repeat(clock[:, None], 2, axis=1), (5, 1))
+    fed = {"target": np.tile(f[:, None, None], (5, 2, 1)), "hold": np.arange(100) < 39}
+    np.testing.assert_array_equal(result.z, simulate(low_pass, weights, s=s, **fed)[1].z[40:])
+    assert np.abs(result.z - generate(low_pass, weights, f, periods=3, washout=2).z).max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(19,), (20, 3), (20, 2, 1), ()])
+def test_a_clock_that_does_not_fit_is_told(low_pass, shape):
+    message = "clock: expected one period of 20 ticks, of all 2 networks or of each, got shape"
+    with pytest.raises(SpinloomError, match=message):
+        generate(low_pass, _generating(), np.ones(20), periods=1, washout=1, clock=np.ones(shape))
 
 
 def test_recognition_trials_are_balanced_and_seeded(low_pass):

@@ -40,7 +40,7 @@ def macrospin_card(disc, alter):
 
 @pytest.fixture(scope="module")
 def trajectories(macrospin_card):
-    protocol = Protocol(trajectories=12, duration=1e-9, seed=4)
+    protocol = Protocol(trajectories=12, duration=1e-9, seed=4, grades=())
     return calibrate(macrospin_card, EmbeddedEngine(macrospin_card, TICK), protocol)
 
 

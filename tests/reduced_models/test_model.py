@@ -18,7 +18,8 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
 from spinloom.reduced_models.flow_map import FlowMap
-from spinloom.reduced_models.model import FORMAT, HOLD_OUT, KIND, KINDS, fit_model, held_out, load_model, save_model
+from spinloom.reduced_models.model import FORMAT, KIND, WITHOUT_MEMORY, fit_model, load_model, save_model
+from spinloom.reduced_models.reach import HOLD_OUT, held_out
 from spinloom.reduced_models.region import OutsideCalibration
 
 
@@ -27,7 +28,7 @@ def macrospin(coarse_calibration):
     return fit_model(coarse_calibration, "macrospin")
 
 
-@pytest.fixture(params=sorted(KINDS))
+@pytest.fixture(params=WITHOUT_MEMORY)
 def model(request, coarse_model, macrospin):
     return {"flow_map": coarse_model, "macrospin": macrospin}[request.param]
 
@@ -52,19 +53,19 @@ def test_fit(coarse_model, coarse_calibration, coarse_card):
 @pytest.fixture
 def one_candidate(monkeypatch):
     """Nothing to choose from, so that a fit is quick."""
-    monkeypatch.setattr("spinloom.reduced_models.model.DEGREES", [3])
-    monkeypatch.setattr("spinloom.reduced_models.model.RIDGES", [1e-8])
+    monkeypatch.setattr("spinloom.reduced_models.reach.DEGREES", [3])
+    monkeypatch.setattr("spinloom.reduced_models.reach.RIDGES", [1e-8])
 
 
 @pytest.mark.usefixtures("one_candidate")
 def test_held_out_trajectories_are_not_used(coarse_calibration):
     """Spoiling them changes the reported error, not the model."""
-    assert held_out(12).tolist() == [False] * 4 + [True] + [False] * 4 + [True] + [False] * 2
+    assert held_out(np.ones(12)).tolist() == [False] * 4 + [True] + [False] * 4 + [True] + [False] * 2
     spoilt = coarse_calibration.copy(deep=True)
-    spoilt["m"][held_out(12)] = spoilt["m"][held_out(12)].values[..., ::-1]
+    spoilt["m"][held_out(np.ones(12))] = spoilt["m"][held_out(np.ones(12))].values[..., ::-1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutsideCalibration)
-        model, other = fit_model(coarse_calibration), fit_model(spoilt)
+        model, other = fit_model(coarse_calibration, "flow_map"), fit_model(spoilt, "flow_map")
     np.testing.assert_array_equal(other.estimator.coef_, model.estimator.coef_)
     assert other.scale == model.scale
     assert other.holdout_nrmse > 10 * model.holdout_nrmse
@@ -72,7 +73,7 @@ def test_held_out_trajectories_are_not_used(coarse_calibration):
 
 def test_its_scale_is_that_of_the_calibration(model, coarse_calibration):
     axis = np.array(model.card.readout.axis)
-    signal = coarse_calibration["m"].values[~held_out(12)] @ axis
+    signal = coarse_calibration["m"].values[~held_out(np.ones(12))] @ axis
     assert model.scale.mean == pytest.approx(signal.mean())
     assert model.scale.spread == pytest.approx(signal.std())
     assert model.scale.reach == 1.0
@@ -92,7 +93,7 @@ def test_both_kinds_hear_the_device_ring_alike(coarse_model, macrospin):
 @pytest.mark.usefixtures("one_candidate")
 def test_the_reach_is_kept(coarse_calibration, tmp_path):
     """A network's drive of 1 is then so much of J_max; the model itself is the same."""
-    whole, half = fit_model(coarse_calibration), fit_model(coarse_calibration, reach=0.5)
+    whole, half = fit_model(coarse_calibration, "flow_map"), fit_model(coarse_calibration, "flow_map", reach=0.5)
     assert half.scale == whole.scale.model_copy(update={"reach": 0.5})
     np.testing.assert_array_equal(half.estimator.coef_, whole.estimator.coef_)
     save_model(half, tmp_path / "half.nc")
@@ -106,7 +107,7 @@ def test_the_reach_is_kept(coarse_calibration, tmp_path):
 @pytest.mark.parametrize("reach", [0, -0.5, 1.5, float("nan")])
 def test_bad_reach(coarse_calibration, reach):
     with pytest.raises(SpinloomError, match=f"reach: expected a share of J_max above 0 and at most 1, got {reach:g}"):
-        fit_model(coarse_calibration, reach=reach)
+        fit_model(coarse_calibration, "flow_map", reach=reach)
 
 
 @pytest.mark.usefixtures("one_candidate")
@@ -116,7 +117,7 @@ def test_a_signal_that_does_not_move_is_told(coarse_calibration, coarse_card, al
     )
     still["m"][..., 2] = 0.25
     with pytest.raises(SpinloomError, match=r"readout.axis: the signal .* disc60 does not move \(0.25 .*another axis"):
-        fit_model(still)
+        fit_model(still, "flow_map")
 
 
 class Bursting(FlowMap):
@@ -143,8 +144,8 @@ class BurstingLaw:
 
 @pytest.mark.usefixtures("one_candidate")
 def test_a_model_that_diverges_says_so_in_valid_json(coarse_calibration, tmp_path, monkeypatch):
-    monkeypatch.setattr("spinloom.reduced_models.model.FlowMap", Bursting)
-    model = fit_model(coarse_calibration)
+    monkeypatch.setattr("spinloom.reduced_models.reach.FlowMap", Bursting)
+    model = fit_model(coarse_calibration, "flow_map")
     assert model.holdout_nrmse == np.inf
     assert model.info["holdout_nrmse_each"] == [np.inf, np.inf]
     assert model.info["outside_share"] > 0.9
@@ -267,7 +268,7 @@ def test_nothing_in_the_file_can_run(coarse_model_path):
 
 
 def test_unknown_kind(coarse_calibration):
-    with pytest.raises(SpinloomError, match="kind: expected one of flow_map, macrospin, got 'neural'"):
+    with pytest.raises(SpinloomError, match="kind: expected auto or one of flow_map, macrospin, .*got 'neural'"):
         fit_model(coarse_calibration, "neural")
 
 

@@ -272,6 +272,30 @@ def test_a_law_with_a_memory_can_ring_too():
     assert quality == pytest.approx(natural / (2 * decay))
 
 
+def test_the_response_is_what_a_small_drive_does():
+    """Held levels and a sine, played into the node itself."""
+    node = ReducedNode.of(macrospin(alpha=0.1), NORTH, (1.0, 0.0, 0.0), TICK)
+    frequencies = np.array([0.0, 16, 40]) / (200 * TICK)
+    found, ticks, size = node.response(frequencies), np.arange(1, 2001), 1e-5
+    for frequency, answer in zip(frequencies, found, strict=True):
+        turn = np.exp(2j * np.pi * frequency * TICK * ticks)
+        # A drive held in tick k is heard at its end.
+        _, m = drive(node, size * turn.real[:, None])
+        last = m[-200:, 0, 0] - (m[-200:, 0, 0].mean() if frequency else NORTH[0])
+        heard = (last * turn[-200:].conj()).mean() * (2 if frequency else 1) / size
+        assert heard == pytest.approx(answer, rel=1e-3, abs=1e-4)
+
+
+def test_the_response_peaks_where_the_device_rings():
+    node = ReducedNode.of(macrospin(alpha=0.02), NORTH, (1.0, 0.0, 0.0), TICK)
+    frequency, quality = node.ringing()
+    grid = np.linspace(0.3, 3, 541) * frequency
+    size = np.abs(node.response(grid))
+    assert grid[size.argmax()] == pytest.approx(frequency, rel=0.03)
+    assert size.max() > 0.5 * quality * size[0]
+    assert node.response(frequency).shape == (1,)
+
+
 def test_of_several_devices_the_first_is_heard(two):
     expected = two[0].ringing()
     found = ReducedNode.stack(two).ringing()

@@ -64,9 +64,12 @@ EXPERIMENT = """
 name = "small"
 device = "coarse.toml"
 engine = "embedded"
+model = "flow_map"
+reach = 1.0
 [calibration]
 trajectories = 12
 duration = 1.5e-9
+grades = []
 [generate]
 tasks = ["sine", "mine.csv"]
 period_ticks = 48

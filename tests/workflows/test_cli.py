@@ -19,7 +19,7 @@ from spinloom.device_models.provenance import data_folder
 
 ROOT = Path(__file__).parents[2]
 DISC = data_folder() / "devices" / "disc60.toml"
-QUICK_CALIBRATION = ("--trajectories", "12", "--duration", "1.5e-9")
+QUICK_CALIBRATION = ("--trajectories", "12", "--duration", "1.5e-9", "--grades", "none")
 EXTRA = {
     "calibrate": QUICK_CALIBRATION,
     "train generate": ("--free-periods", "3", "--force-periods", "10"),
@@ -124,7 +124,7 @@ def test_replay_takes_drives_alone_with_a_tick(spinloom, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["", "doctor", "calibrate", "fit", "train", "train generate", "train recognise",
-                                     "cosimulate", "replay", "run", "report"])  # fmt: skip
+                                     "cosimulate", "finish", "replay", "run", "report"])  # fmt: skip
 def test_every_command_has_help_with_an_example(spinloom, command):
     outcome = spinloom(*command.split(), "--help")
     assert outcome.code == 0
@@ -188,11 +188,14 @@ def test_other_mistakes_end_with_a_message_and_code_2(spinloom, tmp_path, coarse
         (("fit", broken, "--out", out), "damaged or not NetCDF"),
         (("fit", tmp_path / "no.nc", "--out", out), "no such file"),
         (("fit", model, "--out", out), "expected a calibration file"),
-        (("fit", coarse_calibration_path, "--kind", "magic", "--out", out), "kind: expected one of"),
+        (("fit", coarse_calibration_path, "--kind", "magic", "--out", out), "kind: expected auto or one of"),
         (("fit", coarse_calibration_path, "--out", file / "x.nc"), "cannot be written"),
         (("calibrate", DISC, "--engine", "oommf", "--oommf", tmp_path / "no", "--out", out), "is not there"),
         (("calibrate", DISC, "--engine", "mumax", "--out", out), "engine: expected one of"),
         (("calibrate", DISC, "--trajectories", 1, "--out", out), "trajectories"),
+        (("calibrate", DISC, "--grades", "half", "--out", out), "grades: expected shares of J_max"),
+        (("calibrate", DISC, "--grades", "0.5,1.5", "--out", out), "grades"),
+        (("calibrate", DISC, "--grades", "0.5,0.5", "--out", out), "grades: .*expected each grade once"),
         ((*generate, "--task", "sinus"), "task: expected one of"),
         ((*generate, "--task", "sine", "--nodes", 0), "nodes"),
         ((*generate, "--task", tmp_path / "no.csv"), "no such file"),

@@ -89,7 +89,7 @@ def needle(request, monkeypatch):
 
 def test_every_stage_takes_a_new_engine(spinloom, needle, experiment, tmp_path):
     card, calibration, model = experiment.parent / "coarse.toml", tmp_path / "cal.nc", tmp_path / "model.nc"
-    quick = ("--trajectories", 12, "--duration", 1.5e-9)
+    quick = ("--trajectories", 12, "--duration", 1.5e-9, "--grades", "none")
     said = spinloom("calibrate", card, "--engine", "needle", *quick, "--out", calibration, "--json")
     assert (said.code, said.json["engine"]) == (0, "needle")
     assert spinloom("fit", calibration, "--out", model, "--json").json["holdout_nrmse"] < 0.05

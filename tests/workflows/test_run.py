@@ -133,6 +133,7 @@ engine = "embedded"
 reach = 0.9
 [calibration]
 trajectories = 12
+grades = []
 duration = 1.5e-9
 [generate]
 tasks = ["circle.csv"]

@@ -73,7 +73,7 @@ def test_input_is_what_oommf_is_given(engine, calls):
 
 
 def test_calibration(engine, coarse_card, tmp_path):
-    protocol = Protocol(trajectories=4, duration=60e-12, seed=2)
+    protocol = Protocol(trajectories=4, duration=60e-12, seed=2, grades=())
     done = []
     save_calibration(calibrate(coarse_card, engine, protocol, done.append), tmp_path / "c.nc")
     found = load_calibration(tmp_path / "c.nc")

@@ -1,0 +1,113 @@
+"""The finish as a stage, on a coarse disc in full micromagnetics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spinloom.device_models.engines import choose_engine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.networks import finish as module
+from spinloom.networks.finish import Plan
+from spinloom.networks.store import load_network, save_network
+from spinloom.workflows.finish import finish_stage
+from spinloom.workflows.settings import GenerateSettings, RecogniseSettings, override
+from spinloom.workflows.train import generators
+
+# So few nodes, trained so little, go where a calibration of 1.5 ns has not been.
+pytestmark = pytest.mark.filterwarnings("ignore::spinloom.reduced_models.region.OutsideCalibration")
+PLAN = Plan(washout=1, rounds=1, periods=1)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(module, "TRIM_PERIODS", 12)
+    monkeypatch.setattr(module, "TRIM_ROUNDS", 3)
+
+
+@pytest.fixture(scope="module")
+def networks(coarse_model):
+    base = GenerateSettings()
+    settings = override(
+        base,
+        period_ticks=48,
+        free_periods=4,
+        topology=override(base.topology, nodes=12).model_dump(),
+        training=override(
+            base.training, teacher_periods=30, force_periods=30, trim_rounds=2, trim_periods=8, tries=1
+        ).model_dump(),
+    )
+    return generators(coarse_model, settings, ["sine"])
+
+
+def test_all_networks_are_finished_side_by_side(coarse_model, networks):
+    sine, kept = networks[0], []
+    silent = replace(sine, name="silent", weights=sine.weights.with_readout(0 * sine.weights.w_out))
+    batch = [sine, replace(sine, name="again"), silent]
+    finished, results = finish_stage(
+        batch, coarse_model, choose_engine("embedded"), PLAN, keep=lambda *one: kept.append(one)
+    )
+    assert (
+        [network.name for network in finished] == [result["task"] for _, result in kept] == ["sine", "again", "silent"]
+    )
+    assert results[0]["share"] == pytest.approx(results[1]["share"], rel=1e-6, abs=1e-9)
+    for new, result in zip(finished[:2], results[:2], strict=True):
+        assert result["finished"], result
+        assert result["engine"] == "embedded"
+        assert (result["rounds"], result["periods"]) == (1, 2)
+        assert 0 < result["node_difference"] < 0.2
+        assert new.settings["finish"] == result
+        added = sine.weights.w_out + result["share"] * sine.lead
+        np.testing.assert_allclose(new.weights.w_out, added, rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(new.weights.W, sine.weights.W)
+    assert finished[2] is silent
+    assert "does not generate" in results[2]["why"]
+    (again,), (told,) = finish_stage(finished[:1], coarse_model, choose_engine("embedded"), PLAN)
+    assert again is finished[0]
+    assert "finished before" in told["why"]
+
+
+def test_a_network_with_a_clock_is_passed_through(coarse_model, networks, capsys):
+    clocked = replace(networks[0], clock=np.zeros(48))
+    (same,), (result,) = finish_stage([clocked], coarse_model, choose_engine("embedded"), PLAN)
+    assert same is clocked
+    assert not result["finished"]
+    assert "clock keeps the time" in capsys.readouterr().err
+
+
+def test_a_network_of_an_older_file_has_its_lead_computed_again(coarse_model, networks):
+    """One try, so that the noise is the same and the lead comes out to the last digits."""
+    older = replace(networks[0], lead=None)
+    (new,), (result,) = finish_stage([older], coarse_model, choose_engine("embedded"), PLAN)
+    assert result["finished"]
+    np.testing.assert_allclose(new.lead, networks[0].lead, rtol=1e-6, atol=1e-9)
+
+
+def test_the_command_writes_a_new_network_and_leaves_the_old(spinloom, coarse_model_path, networks, tmp_path):
+    net, out = tmp_path / "sine.nc", tmp_path / "new" / "sine.nc"
+    save_network(networks[0], net, coarse_model_path)
+    before = net.read_bytes()
+    outcome = spinloom("finish", net, "--engine", "embedded", "--rounds", 1, "--out", out, "--json")
+    assert outcome.code == 0, outcome.err
+    assert {"drift_before", "drift_after", "share", "rounds", "periods", "wall_s", "out"} <= set(outcome.json)
+    assert "12 junctions" in outcome.err
+    assert net.read_bytes() == before
+    new, _ = load_network(out)
+    assert new.settings["finish"]["share"] == outcome.json["share"]
+    assert "is the network itself" in spinloom("finish", net, "--out", net).err
+    outcome = spinloom("finish", net, "--out", out, "--rounds", 0)
+    assert (outcome.code, "rounds" in outcome.err) == (2, True)
+
+
+def test_what_does_not_compute_cannot_finish(coarse_model, networks):
+    with pytest.raises(SpinloomError, match="finish: expected an engine that computes"):
+        finish_stage(networks, coarse_model, choose_engine("oommf-reference"))
+
+
+def test_recognition_needs_no_finish(coarse_model, networks):
+    other = replace(networks[0], task="recognise", settings=RecogniseSettings().model_dump())
+    (same,), (result,) = finish_stage([other], coarse_model, choose_engine("embedded"))
+    assert same is other
+    assert "for networks that generate" in result["why"]

@@ -1,0 +1,138 @@
+"""Tuning: an experiment that runs, figures of fresh seeds, advice where nothing works, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spinloom.device_models.calibration import Protocol
+from spinloom.device_models.card import load_card
+from spinloom.device_models.engines import choose_engine
+from spinloom.reduced_models.model import load_model
+from spinloom.workflows import advice, search, tune
+from spinloom.workflows.settings import load_experiment
+from spinloom.workflows.tune import Wish, tune_stage
+
+SMALL = {
+    search: {"BATCH": 8, "SEEDS": 2, "TICKS": ((500, 400), (500, 400))},
+    tune: {"FINALISTS": 2, "CHOSEN_ON": 1, "JUDGED_ON": 2, "FREE_PERIODS": 5, "RECOGNISERS": 2, "TRIES": 1},
+    advice: {"BATCHES": 1, "QUICK": Protocol(trajectories=10, duration=0.5e-9, grades=(0.3,), per_grade=4)},
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Everything shortened: the way through it is the same."""
+    for module, values in SMALL.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
+    short = tune.Training(teacher_periods=20, force_periods=10, trim_rounds=2, trim_periods=8)
+    monkeypatch.setattr(tune, "Training", lambda **given: short.model_copy(update=given))
+
+
+@pytest.fixture
+def tuned(small, experiment, coarse_model_path, tmp_path, spinloom):
+    def call(*options):
+        out = tmp_path / "tuned.toml"
+        given = ("--model", coarse_model_path, "--task", "sine", "--nodes", 12, "--budget", 1, "--out", out, "--json")
+        return out, spinloom("tune", experiment.parent / "coarse.toml", *given, *options)
+
+    return call
+
+
+def test_tune_writes_an_experiment_its_record_and_its_page(tuned, experiment):
+    out, outcome = tuned()
+    result = outcome.json
+    assert outcome.code == 0, outcome.err
+    assert result["verdict"] == "works"
+    assert result.keys() >= {"reach", "period_s", "candidates", "wall_s", "tasks", "advice"}
+    assert result["tasks"]["sine"].keys() >= {"median_nrmse", "worst_nrmse", "seeds"}
+    assert result["tasks"]["sine"]["seeds"] == 2
+    assert result["tasks"]["sine"]["median_nrmse"] <= result["tasks"]["sine"]["worst_nrmse"]
+    assert result["advice"] == []
+    rows = pd.read_csv(out.with_name("tuned.search.csv"))
+    assert len(rows) == result["candidates"] == 8
+    assert set(rows["state_sine"]) <= {"works", "sings", "unstable", "dead"}
+    page = out.with_name("tuned.html").read_text()
+    assert "it works" in page
+    assert page.count("data:image/svg+xml") == 2
+    assert json.loads(out.with_name("tuned.tune.json").read_text())["verdict"] == "works"
+    written, card = load_experiment(out)
+    assert card == load_card(experiment.parent / "coarse.toml")
+    assert written.generate.period_ticks * 7.5e-12 == pytest.approx(result["period_s"])
+    assert written.generate.topology.nodes == written.recognise.topology.nodes == 12
+    assert written.reach == pytest.approx(result["reach"])
+
+
+def test_what_is_reported_is_of_seeds_that_nothing_else_has_seen(small, coarse_model):
+    tuning = tune.Tuning(None, None, coarse_model, Wish(seed=3), None, None, 0.0, None)
+    searched = {3 * 1000 + 100_000 + 100 * rung + k for rung in (0, 1) for k in range(4)}
+    chosen, judged = set(tuning.seeds("choose")), set(tuning.seeds("judge"))
+    assert not searched & chosen and not (searched | chosen) & judged  # noqa: PT018
+
+
+def test_an_interrupted_search_keeps_what_it_found(small, experiment, coarse_model_path, tmp_path, monkeypatch):
+    def stop(search):
+        if len(search.candidates) > 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tune.Tuning, "told", lambda self, search: stop(search))
+    card, out = experiment.parent / "coarse.toml", tmp_path / "tuned.toml"
+    with pytest.raises(KeyboardInterrupt):
+        tune_stage(
+            load_card(card), card, choose_engine("embedded"), out, Wish(("sine",), 1e6, nodes=12), coarse_model_path
+        )
+    assert len(pd.read_csv(tmp_path / "tuned.search.csv")) == 16
+    assert "not judged" in out.read_text()
+    assert load_experiment(out)[0].generate.tasks == ("sine",)
+
+
+def test_where_nothing_works_changes_of_the_card_are_tried(tuned, monkeypatch):
+    unfit = lambda path: replace(load_model(path), holdout_nrmse=0.7)  # noqa: E731
+    monkeypatch.setattr(tune, "load_model", unfit)
+    out, outcome = tuned()
+    result = outcome.json
+    assert outcome.code == 3
+    assert result["verdict"] == "unfit"
+    assert result["candidates"] == 0
+    assert not out.exists()
+    assert len(result["advice"]) >= 3
+    for one in result["advice"]:
+        assert one["toml"].split(" = ")[0] in ("torque.J_max", "bias.H", "readout.axis")
+        assert one["toml"] in one["words"]
+    page = out.with_name("tuned.html").read_text()
+    assert "nothing works yet" in page
+    assert "What to change in the card" in page
+
+
+def test_a_device_that_is_read_along_its_rest_is_to_be_read_across_it(
+    coarse_card, coarse_model, coarse_calibration_path
+):
+    along = coarse_card.model_copy(update={"readout": coarse_card.readout.model_copy(update={"axis": (0.0, 1.0, 0.0)})})
+    changes = list(advice.changes_of(along, replace(coarse_model, card=along), coarse_calibration_path))
+    words, toml, changed = changes[0]
+    assert words == "read along another axis"
+    np.testing.assert_allclose(changed.readout.axis, (1, 0, 0), atol=0.05)
+    assert changes[1][1].startswith("bias.H")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--budget", 0), "budget: expected seconds above zero"),
+        (("--task", "sinus"), "task: expected one of"),
+        (("--out", "tuned.json"), "out: expected the name of an experiment file"),
+        (("--longest", -1), "longest period: expected seconds above zero"),
+        (("--nodes", 0), "nodes"),
+        (("--model", "no.nc"), "no such file"),
+    ],
+)
+def test_bad_wishes_end_with_a_message_and_code_2(tuned, options, message):
+    _, outcome = tuned(*options)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err

@@ -1,0 +1,206 @@
+"""Stage: the finish. The phase of trained networks is trimmed on the nodes that they are meant for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinloom.device_models.engines import SILENT_S, Choice, open_engine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Engine
+from spinloom.networks.finish import Finished, Plan, finish
+from spinloom.networks.store import TrainedNetwork, load_network, save_network
+from spinloom.networks.training import Training, teacher_forced_ridge
+from spinloom.networks.trials import per_network
+from spinloom.reduced_models.model import CalibratedModel, load_model
+from spinloom.workflows.console import progress, say
+from spinloom.workflows.full_runs import foretold, side_by_side, started
+
+Keep = Callable[[TrainedNetwork, dict[str, Any]], None]
+
+
+def finish_stage(
+    networks: list[TrainedNetwork],
+    model: CalibratedModel,
+    choice: Choice,
+    plan: Plan | None = None,
+    *,
+    limit_s: float = SILENT_S,
+    keep: Keep | None = None,
+) -> tuple[list[TrainedNetwork], list[dict[str, Any]]]:
+    """Trim the phase of generators in full micromagnetics.
+
+    An engine that is batched runs networks of one size side by side, another one after the other.
+    The reduced model's figures in ``settings["reached"]`` stay those of the read-out before.
+
+    Parameters
+    ----------
+    networks : list of TrainedNetwork
+    model : CalibratedModel
+        that they were trained on
+    choice : Choice
+        of the engine
+    plan : Plan, optional
+    limit_s : float
+        a live node of another process that is silent for longer is taken to hang (s)
+    keep : callable, optional
+        called with each network and its result as soon as it is done
+
+    Returns
+    -------
+    networks : list of TrainedNetwork
+        with new read-outs; those that could not be finished, or need not, as they were
+    results : list of dict
+        of each ``task, engine, finished, why``; of those that ran ``drift_before`` and ``drift_after``
+        in the long run (rad per period), ``share`` (ticks of lead), ``rounds``, ``periods``,
+        ``node_difference`` of m . e_read from the reduced model under the same drives, ``wall_s``
+
+    Raises
+    ------
+    SpinloomError
+        for an engine without live nodes, and for one that only reads what was recorded
+    """
+    if choice.recorded:
+        raise SpinloomError(f"finish: expected an engine that computes, got {choice.name}; use embedded, or none")
+    plan = plan or Plan()
+    done: dict[int, tuple[TrainedNetwork, dict[str, Any]]] = {}
+    waiting = []
+    for k, network in enumerate(networks):
+        why = _spared(network)
+        if why:
+            say(f"{network.name}: {why}")
+            done[k] = (network, _result(network, choice.name, why))
+        else:
+            waiting.append(k)
+    if waiting:
+        say(choice.why)
+    while waiting:
+        with open_engine(choice, model.card, model.tick, limit_s=limit_s) as engine:
+            if not engine.live:
+                raise SpinloomError(f"finish: {engine.name} has no live nodes here; use embedded, or none")
+            alike = [k for k in waiting if _form(networks[k]) == _form(networks[waiting[0]])]
+            group = alike if engine.batched else alike[:1]
+            finished = _group([networks[k] for k in group], model, engine, plan)
+        for k, one in zip(group, finished, strict=True):
+            done[k] = one
+            if keep is not None:
+                keep(*one)
+        waiting = [k for k in waiting if k not in group]
+    return [done[k][0] for k in range(len(networks))], [done[k][1] for k in range(len(networks))]
+
+
+def _spared(network: TrainedNetwork) -> str:
+    """Why a network needs no finish; empty if it does."""
+    if network.task != "generate":
+        return "a finish is for networks that generate; left as it is"
+    if network.clock is not None:
+        return "its clock keeps the time; nothing to finish"
+    if "finish" in network.settings:
+        return "finished before; left as it is"
+    return ""
+
+
+def _form(network: TrainedNetwork) -> tuple[int, int, int]:
+    """What networks that run side by side have in common."""
+    return network.period_ticks, network.weights.nodes, network.weights.outputs
+
+
+def _result(network: TrainedNetwork, engine: str, why: str) -> dict[str, Any]:
+    return {"task": network.name, "engine": engine, "finished": False, "why": why}
+
+
+def _group(
+    networks: list[TrainedNetwork], model: CalibratedModel, engine: Engine, plan: Plan
+) -> list[tuple[TrainedNetwork, dict[str, Any]]]:
+    """Networks that run side by side."""
+    began = time.perf_counter()
+    weights, f, _, _ = side_by_side(networks)
+    lead = np.concatenate([_lead(network, model) for network in networks])
+    what = (
+        f"finish {', '.join(network.name for network in networks)}: {weights.networks * weights.nodes} junctions, "
+        f"{plan.total} periods in {engine.name} micromagnetics"
+    )
+    node = model.scale.of(engine.node)
+    state = started(node, weights, f"{what}, starting")
+    total = plan.work * len(f)
+    with progress(what, total) as bar:
+        found = finish(node, weights, f, lead, model.scaled, plan, foretold(bar, what, total), state=state)
+    wall = time.perf_counter() - began
+    return [
+        _finished(network, lead[k : k + 1], k, found, model, engine, plan, wall) for k, network in enumerate(networks)
+    ]
+
+
+def _finished(
+    network: TrainedNetwork,
+    lead: np.ndarray,
+    k: int,
+    found: Finished,
+    model: CalibratedModel,
+    engine: Engine,
+    plan: Plan,
+    wall_s: float,
+) -> tuple[TrainedNetwork, dict[str, Any]]:
+    """One network of a group, and its result."""
+    done = bool(found.finished[k])
+    result = {
+        **_result(network, engine.name, "" if done else "does not generate on these nodes; left as it is"),
+        "finished": done,
+        "drift_before": _number(found.before[k]),
+        "drift_after": _number(found.after[k]),
+        "share": float(found.share[k]),
+        "rounds": plan.rounds,
+        "periods": plan.total,
+        "node_difference": float(model.scale.spread * found.difference[k]),
+        "wall_s": wall_s,
+    }
+    if not done:
+        say(f"{network.name}: {result['why']}")
+        return network, result
+    drifts = " before, ".join(f"{1e3 * drift[k]:.3g}" for drift in (found.before, found.after))
+    say(f"{network.name}: drift in mrad per period {drifts} after")
+    settings = {**network.settings, "finish": result}
+    return replace(network, weights=found.weights.one(k), lead=lead, settings=settings), result
+
+
+def _number(drift: float) -> float | None:
+    """A drift, or None where the output does not oscillate."""
+    return float(drift) if np.isfinite(drift) else None
+
+
+def _lead(network: TrainedNetwork, model: CalibratedModel) -> np.ndarray:
+    """Read-out of the target's slope, (1, K, N + 1); of older files it is computed once more."""
+    if network.lead is not None:
+        return network.lead
+    how = Training.model_validate(network.settings["training"]).model_copy(update={"tries": 1})
+    f = per_network(network.f, network.weights)
+    with progress(f"{network.name}: teacher forcing", how.teacher_periods * len(f)) as advance:
+        return teacher_forced_ridge(model.scaled, network.weights, f, how, advance).lead
+
+
+def finish_file(
+    path: Path, choice: Choice, out: Path, plan: Plan | None = None, limit_s: float = SILENT_S
+) -> dict[str, Any]:
+    """Finish the network of a file and write a new one; nothing is written if that is interrupted.
+
+    Returns
+    -------
+    result : dict
+        as of :func:`finish_stage`, with ``out``
+
+    Raises
+    ------
+    SpinloomError
+        for an output that is the network itself
+    """
+    if out.resolve() == path.resolve():
+        raise SpinloomError(f"{out}: is the network itself; choose another output for the finished one")
+    network, model_path = load_network(path)
+    (finished,), (result,) = finish_stage([network], load_model(model_path), choice, plan, limit_s=limit_s)
+    save_network(finished, out, model_path)
+    return {**result, "out": str(out)}

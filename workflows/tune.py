@@ -1,0 +1,397 @@
+"""Stage: find an operating point for a device, judge it on fresh seeds, and write it as an experiment."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spinloom.device_models import files
+from spinloom.device_models.calibration import Protocol, load_calibration
+from spinloom.device_models.card import DeviceCard, load_card
+from spinloom.device_models.engines import Choice, choose_engine
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.probe import Probe
+from spinloom.device_models.provenance import data_folder, stamp
+from spinloom.networks.measures import GENERATES
+from spinloom.networks.tasks import GENERATE, task_name
+from spinloom.networks.training import Training
+from spinloom.reduced_models.model import CalibratedModel, fit_model, load_model
+from spinloom.workflows.advice import advise
+from spinloom.workflows.calibrate import calibrate_stage
+from spinloom.workflows.console import say
+from spinloom.workflows.fit import fit_stage
+from spinloom.workflows.probe import probed
+from spinloom.workflows.search import Candidate, Search, goal
+from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
+from spinloom.workflows.train import targets, train_generate, train_recognise
+from spinloom.workflows.tune_page import draw_page
+
+SEARCHES = 0.5
+"""Share of the budget after which the search ends; the rest is for training and judging."""
+FINALISTS = 3
+CHOSEN_ON, JUDGED_ON = 4, 10
+"""Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
+FREE_PERIODS = 100
+"""Of each free run of these."""
+RECOGNISERS = 12
+"""Settings that are tried for recognition."""
+TRIES = 2
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a tuning.
+
+    Attributes
+    ----------
+    tasks : tuple of str
+    budget : float
+        about how long it may take (s)
+    seed : int
+    nodes : int
+    clock : bool or None
+        whether generators get a clock; tried where a series is one's own, if not given
+    longest_s : float, optional
+        longest period (s)
+    """
+
+    tasks: tuple[str, ...] = ("sine", "triangle", "harmonics")
+    budget: float = 300.0
+    seed: int = 0
+    nodes: int = 40
+    clock: bool | None = None
+    longest_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.budget > 0:
+            raise SpinloomError(f"budget: expected seconds above zero, got {self.budget:g}")
+        if self.longest_s is not None and not self.longest_s > 0:
+            raise SpinloomError(f"longest period: expected seconds above zero, got {self.longest_s:g}")
+        if not self.tasks:
+            raise SpinloomError("task: expected at least one")
+
+    @property
+    def clocks(self) -> bool | None:
+        """What the search does about clocks."""
+        if self.clock is not None:
+            return self.clock
+        return None if any(task not in ("sine", "triangle", "harmonics") for task in self.tasks) else False
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Where everything goes: the experiment, and what is kept beside it."""
+
+    out: Path
+
+    def __post_init__(self) -> None:
+        if self.out.suffix != ".toml":
+            raise SpinloomError(f"out: expected the name of an experiment file, such as tuned.toml, got {self.out}")
+
+    def file(self, ending: str) -> Path:
+        """A neighbour of the experiment."""
+        return self.out.with_name(f"{self.out.stem}.{ending}")
+
+
+def tune_stage(
+    card: DeviceCard, device: Path, choice: Choice, out: Path, wish: Wish, model_path: Path | None = None
+) -> dict[str, Any]:
+    """Calibrate, fit, search, train the best on several seeds, judge the winner on fresh ones.
+
+    Parameters
+    ----------
+    card : DeviceCard
+    device : path
+        its file
+    choice : Choice
+        of the engine that calibrates
+    out : path
+        where the experiment goes; beside it ``NAME.search.csv`` (all candidates), ``NAME.tune.json``
+        (the result), ``NAME.html`` (the page), ``NAME.calibration.nc`` and ``NAME.model.nc``
+    wish : Wish
+    model_path : path, optional
+        a fitted model of the card, instead of a new calibration
+
+    Returns
+    -------
+    result : dict
+        ``verdict`` ("works", "partly", "unfit"), ``device_verdict``, ``probe`` (in words), ``reach, period_s,
+        candidates, wall_s, tasks`` (by task ``median_nrmse, worst_nrmse, seeds, generates, periods``),
+        ``recognise, advice, settings, out``
+    """
+    beside = Beside(out)
+    files.check_writable(out)
+    targets(list(wish.tasks), GenerateSettings.usual_ticks)  # a bad file is told before anything is computed
+    began = time.perf_counter()
+    found = None if model_path is not None else _probed(card)
+    calibration, model = _model(card, choice, beside, model_path, found)
+    shares = (1.0, 0.7, 0.5) if calibration is not None else (1.0,)
+    search = Search(model, wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares)
+    tuning = Tuning(card, device, model, wish, beside, search, began, calibration, found)
+    try:
+        if model.verdict == "unfit":
+            say("the reduced model is unfit: networks are not trained on it")
+        else:
+            deadline = began + max(SEARCHES * wish.budget, time.perf_counter() - began + 0.2 * wish.budget)
+            say(f"searching operating points for {', '.join(map(task_name, wish.tasks))}")
+            search.until(deadline, tuning.told)
+        return tuning.finish(choice)
+    except BaseException:
+        if search.candidates:
+            tuning.keep_unfinished()
+        raise
+
+
+def _probed(card: DeviceCard) -> Probe:
+    """What the device is good for, in the embedded engine; it is said."""
+    found = probed(card, choose_engine("embedded"))
+    for sentence in found.advice:
+        say(sentence)
+    return found
+
+
+def _model(
+    card: DeviceCard, choice: Choice, beside: Beside, model_path: Path | None, found: Probe | None
+) -> tuple[Path | None, CalibratedModel]:
+    if model_path is not None:
+        model = load_model(model_path)
+        if model.card != card:
+            raise SpinloomError(f"{model_path}: is a model of {model.card.name} as its own card says, not of this card")
+        return None, model
+    calibration, fitted = beside.file("calibration.nc"), beside.file("model.nc")
+    protocol = Protocol()
+    if found is not None and found.tick is not None and found.tick < protocol.tick:
+        protocol = override(protocol, tick=found.tick)
+    calibrate_stage(card, choice, protocol, calibration)
+    fit_stage(calibration, "auto", fitted)
+    return calibration, load_model(fitted)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A search and what is to be made of it."""
+
+    card: DeviceCard
+    device: Path
+    model: CalibratedModel
+    wish: Wish
+    beside: Beside
+    search: Search
+    began: float
+    calibration: Path | None
+    probe: Probe | None = None
+    models: dict[float, CalibratedModel] = field(default_factory=dict)
+
+    def told(self, search: Search) -> None:
+        """A line on how the search goes; its record is kept after every batch."""
+        best = search.best[0]
+        errors = ", ".join(f"{task} {error['shape']:.2g}" for task, error in best.errors.items())
+        left = self.began + SEARCHES * self.wish.budget - time.perf_counter()
+        say(
+            f"{len(search.candidates)} candidates; best so far {self.period_s(best) * 1e9:.3g} ns: {errors}; "
+            f"{max(0, left):.0f} s of search left"
+        )
+        self.keep_record()
+
+    def period_s(self, candidate: Candidate) -> float:
+        """Its period (s)."""
+        return candidate.params["period_ticks"] * self.model.tick
+
+    def keep_record(self) -> None:
+        """All candidates, as a table."""
+        rows = [candidate.row(self.model.tick) for candidate in self.search.candidates]
+        with files.written_whole(self.beside.file("search.csv")) as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False)
+
+    def keep_unfinished(self) -> None:
+        """The search, and the best candidate as an experiment, after an interruption."""
+        self.keep_record()
+        best = self.search.best[0]
+        if _works(best):
+            self.write(best, RecogniseSettings(), "The search was interrupted: never trained, not judged.")
+            say(f"the best of {len(self.search.candidates)} candidates so far is kept in {self.beside.out}, not judged")
+
+    def settings(self, candidate: Candidate) -> GenerateSettings:
+        """A candidate as settings; the seed is the first of the fresh ones.
+
+        Another fit has another spread of the signal, the unit of r: what multiplies r is put into the new one.
+        """
+        p = candidate.params
+        unit = self.model_at(candidate).scale.spread / self.model.scale.spread
+        topology = candidate.topology(self.wish.nodes)
+        return override(
+            GenerateSettings(),
+            tasks=self.wish.tasks,
+            seed=self.seeds("judge")[0],
+            period_ticks=p["period_ticks"],
+            topology=override(topology, spectral_radius=unit * p["radius"]).model_dump(),
+            training=Training(noise=p["noise"], ridge=p["ridge"] / unit**2, tries=TRIES).model_dump(),
+        )
+
+    def seeds(self, purpose: str) -> list[int]:
+        """Seeds of the topologies: those that finalists are chosen on, and fresh ones; the search has others."""
+        first, count = {"choose": (200_000, CHOSEN_ON), "judge": (300_000, JUDGED_ON)}[purpose]
+        return [first + 1000 * self.wish.seed + k for k in range(count)]
+
+    def finish(self, choice: Choice) -> dict[str, Any]:
+        """Choose, judge, write, and advise where nothing works."""
+        finalists = [candidate for candidate in self.search.best if candidate.rung > 0 and _works(candidate)]
+        finalists = (finalists or [c for c in self.search.best if _works(c)])[:FINALISTS]
+        result: dict[str, Any] = {
+            "verdict": "unfit",
+            "device": self.card.name,
+            "device_verdict": self.model.verdict,
+            "probe": [] if self.probe is None else self.probe.advice,
+            "reach": self.model.scale.reach,
+            "holdout_nrmse": self.model.holdout_nrmse,
+            "period_s": None,
+            "candidates": len(self.search.candidates),
+            "tasks": {},
+            "recognise": None,
+            "advice": [],
+            "settings": None,
+        }
+        if finalists:
+            result |= self._judged(self._chosen(finalists))
+        if result["verdict"] != "works":
+            result["advice"] = advise(self.card, self.model, self.wish.tasks, self.calibration, choice, self._left())
+        result |= {"wall_s": time.perf_counter() - self.began, "out": str(self.beside.out) if finalists else None}
+        if self.search.candidates:
+            self.keep_record()
+        with files.written_whole(self.beside.file("tune.json")) as temporary:
+            made = {"wish": {"tasks": self.wish.tasks, "budget_s": self.wish.budget, "seed": self.wish.seed}, **stamp()}
+            temporary.write_text(files.to_json({**result, "made": made}, indent=1), encoding="utf-8")
+        draw_page(self.beside.file("html"), self.card, self.model, self.search.candidates, self.wish.tasks, result)
+        say(f"page: {self.beside.file('html')}")
+        return result
+
+    def _left(self) -> float:
+        return self.began + self.wish.budget - time.perf_counter()
+
+    def model_at(self, candidate: Candidate) -> CalibratedModel:
+        """The model as 'spinloom run' will fit it, for the reach that a candidate takes."""
+        share = candidate.params["share"]
+        if share not in self.models:
+            if share == 1 or self.calibration is None:
+                self.models[share] = self.model
+            else:
+                say(f"fitting the model again, up to {share * self.model.scale.reach:g} of J_max")
+                data = load_calibration(self.calibration)
+                self.models[share] = fit_model(data, self.model.kind, share * self.model.scale.reach)
+        return self.models[share]
+
+    def _chosen(self, finalists: list[Candidate]) -> Candidate:
+        """The finalist that does best on several seeds, trained in full."""
+        if len(finalists) == 1:
+            return finalists[0]
+        scores = []
+        for candidate in finalists:
+            told = self._trained(candidate, self.seeds("choose"))
+            errors = {task: [row["nrmse"] for row in told if row["task"] == task] for task in self.wish.tasks}
+            missing = [np.log10(max(np.median(e), np.max(e) / 3, goal(t)) / goal(t)) for t, e in errors.items()]
+            scores.append(float(np.mean(np.minimum(missing, 3))) + 0.1 * np.log10(self.period_s(candidate) / 1e-9))
+            say(
+                f"candidate {candidate.number}, {self.period_s(candidate) * 1e9:.3g} ns, {CHOSEN_ON} seeds: "
+                + ", ".join(f"{task_name(t)} {np.median(e):.2g} (worst {np.max(e):.2g})" for t, e in errors.items())
+            )
+        return finalists[int(np.argmin(scores))]
+
+    def _trained(self, candidate: Candidate, seeds: list[int]) -> list[dict[str, Any]]:
+        settings = override(self.settings(candidate), free_periods=FREE_PERIODS)
+        jobs = [(task, seed) for task in self.wish.tasks for seed in seeds]
+        return train_generate(self.model_at(candidate), settings, jobs)[2]
+
+    def _judged(self, candidate: Candidate) -> dict[str, Any]:
+        """Figures of the chosen candidate on fresh seeds; the experiment is written."""
+        model = self.model_at(candidate)
+        recognise, recognised = self._recogniser(model, candidate)
+        self.write(candidate, recognise, "Found by 'spinloom tune'; not judged yet.")
+        told = self._trained(candidate, self.seeds("judge"))
+        tasks = {}
+        for task in self.wish.tasks:
+            errors = [row["nrmse"] for row in told if row["task"] == task]
+            tasks[task_name(task)] = {
+                "median_nrmse": float(np.median(errors)),
+                "worst_nrmse": float(np.max(errors)),
+                "median_shape_error": float(np.median([row["shape_error"] for row in told if row["task"] == task])),
+                "generates": int(np.sum(np.array(errors) <= GENERATES)),
+                "seeds": len(errors),
+                "periods": FREE_PERIODS,
+            }
+        good = [one["median_nrmse"] <= GENERATES for one in tasks.values()]
+        verdict = "works" if all(good) else "partly" if any(good) else "unfit"
+        lines = [
+            f"{name}: median {one['median_nrmse']:.2g}, worst {one['worst_nrmse']:.2g}" for name, one in tasks.items()
+        ]
+        judged = f"On {JUDGED_ON} fresh seeds, {FREE_PERIODS} periods with reduced nodes: {'; '.join(lines)}."
+        self.write(candidate, recognise, f"Found by 'spinloom tune'. {judged}")
+        return {
+            "verdict": verdict,
+            "reach": model.scale.reach,
+            "period_s": self.period_s(candidate),
+            "tasks": tasks,
+            "recognise": recognised,
+            "settings": candidate.params,
+        }
+
+    def _recogniser(self, model: CalibratedModel, candidate: Candidate) -> tuple[RecogniseSettings, dict[str, Any]]:
+        """The best of some settings for recognition, and how it does on fresh seeds."""
+        rng = np.random.default_rng([self.wish.seed, 7])
+        base = override(RecogniseSettings(), period_ticks=candidate.params["period_ticks"])
+        tried = []
+        for k in range(RECOGNISERS):
+            drawn = {
+                "spectral_radius": float(np.exp(rng.uniform(np.log(0.03), np.log(2.0)))),
+                "input": float(np.exp(rng.uniform(np.log(0.5), np.log(5.0)))),
+                "bias": float(np.exp(rng.uniform(np.log(0.2), np.log(1.5)))),
+                "gain": 1.0,
+            }
+            topology = base.topology if k == 0 else override(base.topology, **drawn)
+            topology = override(topology, nodes=self.wish.nodes)
+            settings = override(base, topology=topology.model_dump(), train_trials=80, test_trials=80)
+            _, _, results = train_recognise(model, settings, self.seeds("choose")[:1])
+            tried.append((results[0]["accuracy"], topology))
+        best = max(range(RECOGNISERS), key=lambda k: (tried[k][0], -k))
+        settings = override(base, seed=self.seeds("judge")[0], topology=tried[best][1].model_dump())
+        _, _, results = train_recognise(model, settings, self.seeds("judge")[:3])
+        accuracy = [row["accuracy"] for row in results]
+        told = {"median_accuracy": float(np.median(accuracy)), "worst_accuracy": min(accuracy), "seeds": len(accuracy)}
+        return settings, told
+
+    def write(self, candidate: Candidate, recognise: RecogniseSettings, words: str) -> None:
+        """The experiment file, with the card and the series of one's own beside it."""
+        out, generate, model = self.beside.out, self.settings(candidate), self.model_at(candidate)
+        tasks = tuple(task if task in GENERATE else _beside(Path(task), out) for task in generate.tasks)
+        shipped = data_folder() / "devices" / f"{self.card.name}.toml"
+        same = shipped.is_file() and load_card(shipped) == self.card
+        experiment = Experiment(
+            name=out.stem,
+            device=self.card.name if same else _beside(self.device, out),
+            engine="embedded",
+            calibration=Protocol.model_validate(model.info["protocol"]),
+            model=model.kind,
+            reach=model.scale.reach,
+            generate=override(generate, tasks=tasks),
+            recognise=recognise,
+        )
+        with files.written_whole(out) as temporary:
+            temporary.write_text(experiment_toml(experiment, words), encoding="utf-8")
+
+
+def _works(candidate: Candidate) -> bool:
+    return "works" in candidate.states.values()
+
+
+def _beside(path: Path, out: Path) -> str:
+    """The name by which an experiment may call a file; it is copied beside it if it does not lie there or below."""
+    folder = out.resolve().parent
+    if path.resolve().is_relative_to(folder):
+        return path.resolve().relative_to(folder).as_posix()
+    shutil.copyfile(path, folder / path.name)
+    return path.name
