@@ -20,6 +20,8 @@ GOOD, USABLE = 0.01, 0.05
 """Worst held-out roll-out up to which a model is good, and usable; beyond it is unfit."""
 DEGREES = [3, 4, 5, 6]
 RIDGES = [1e-10, 1e-8, 1e-6]
+MEMORY_DEGREE = 4
+"""Of a memory map: latents say what higher degrees would have to, and a tick stays cheap."""
 HOLD_OUT = 5
 """Every fifth trajectory of full amplitude is held out: none is used to fit a model or to choose its parameters."""
 HOLD_OUT_OF_GRADE = 4
@@ -201,10 +203,10 @@ def _macrospin(shown: Trajectories) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def _memory_map(shown: Trajectories) -> tuple[Any, list[dict[str, Any]]]:
-    """Degree and ridge are those of the flow map that it starts from: a search of its own would take minutes."""
-    flow, tried = _flow_map(shown)
+    """Its ridge is that of the flow map that it starts from: a search of its own would take minutes."""
+    found = search(FlowMap(), {"degree": [MEMORY_DEGREE], "ridge": RIDGES}, shown.m, shown.u, shown.m_start)
     X, y, _ = single_ticks(shown.m, shown.u, shown.m_start)
-    return MemoryMap(degree=flow.degree, ridge=flow.ridge).fit(X, y), tried
+    return MemoryMap(degree=MEMORY_DEGREE, ridge=found.best_params_["ridge"]).fit(X, y), _scores(found)
 
 
 FIT: dict[str, Callable[[Trajectories], tuple[Any, list[dict[str, Any]]]]] = {
@@ -249,8 +251,9 @@ def find_reach(
     """Fit a kind of model as far as it holds.
 
     From the largest amplitude downwards, the first up to which the worst held-out roll-out is good is
-    the reach; where there is none, the amplitude with the smallest worst error is. The curve holds a fit
-    of its own for every amplitude above, and the error of the one that counts below.
+    the reach; where there is none, the amplitude with the smallest worst error is. A model that is of
+    use above some amplitude only, and dear, is tried from there upwards for as long as it is good. The curve
+    holds a fit of its own for every amplitude tried above the reach, and the error of the one that counts below.
 
     Parameters
     ----------
@@ -274,6 +277,7 @@ def find_reach(
         raise SpinloomError("calibration: expected at least two trajectories to fit to and one to test on, got fewer")
     if reach is None:
         sought = [a for a in grades if a > beyond] or grades[:1]
+        sought = sought[::-1] if beyond else sought
     else:
         sought = [min((a for a in grades if a >= reach), default=grades[0])]
     tried: list[Fitted] = []
@@ -281,13 +285,12 @@ def find_reach(
         tried.append(fit_up_to(data, kind, amplitude))
         if progress is not None:
             progress(1 / len(sought))
-        if verdict(tried[-1].worst) == "good":
+        if (verdict(tried[-1].worst) == "good") != bool(beyond):
             break
     best = max(tried, key=_rank)
     curve = [best.point(a) for a in reversed(grades) if a < best.amplitude]
-    return Reached(
-        kind, best, curve + [fit.point(fit.amplitude) for fit in reversed(tried) if fit.amplitude >= best.amplitude]
-    )
+    above = sorted((fit for fit in tried if fit.amplitude >= best.amplitude), key=lambda fit: fit.amplitude)
+    return Reached(kind, best, curve + [fit.point(fit.amplitude) for fit in above])
 
 
 def _rank(fit: Fitted) -> tuple[bool, float, float]:

@@ -54,6 +54,18 @@ def path_without(names: set[str], mirrors: Path) -> str:
     return os.pathsep.join(map(str, folders))
 
 
+MANY_MAPS = 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_memory_maps() -> Iterator[None]:
+    """Let go of what XLA has compiled before its memory maps come near the 65530 that Linux grants a process."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MANY_MAPS:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_oommf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Hide OOMMF and docker, so that the tests mean the same on every machine; ``oommf`` shows them."""

@@ -36,7 +36,7 @@ def test_the_import_alone_is_quick():
 def test_from_a_card_to_a_verdict_without_a_file(coarse_card):
     data = spinloom.calibrate(coarse_card, engine="embedded", trajectories=12, duration=1.5e-9, seed=1, grades=())
     assert isinstance(data, xr.Dataset)
-    model = spinloom.fit(data)
+    model = spinloom.fit(data, kind="flow_map")
     assert isinstance(model.estimator, BaseEstimator)
     quick = {
         "period_ticks": 24,

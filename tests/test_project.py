@@ -32,7 +32,18 @@ MAY_IMPORT = {
     "networks": {"device_models"},
     "workflows": {"device_models", "reduced_models", "networks"},
 }
-STAGES = ["calibrate", "fit", "train generate", "train recognise", "cosimulate", "cosimulate", "replay", "doctor"]
+STAGES = [
+    "probe",
+    "calibrate",
+    "fit",
+    "train generate",
+    "train recognise",
+    "finish",
+    "cosimulate",
+    "cosimulate",
+    "replay",
+    "doctor",
+]
 
 
 def relative(path: Path) -> str:

@@ -21,6 +21,7 @@ from spinloom.networks.store import TrainedNetwork
 from spinloom.reduced_models.model import CalibratedModel, fit_model
 from spinloom.workflows.console import progress
 from spinloom.workflows.cosimulate import compare, verdict_recognise
+from spinloom.workflows.finish import finish_stage
 from spinloom.workflows.full_runs import How
 from spinloom.workflows.run import run_experiment
 from spinloom.workflows.settings import RECOGNISE, GenerateSettings, RecogniseSettings, override
@@ -125,6 +126,30 @@ def train(model: CalibratedModel, task: str, **settings: Any) -> TrainedNetwork:
     return generators(model, override(base, tasks=(task,), **settings), [task])[0]
 
 
+def finish(
+    network: TrainedNetwork, model: CalibratedModel, *, engine: str = "embedded", oommf: str | None = None
+) -> TrainedNetwork:
+    """Trim the phase of a network that generates, with every node in full micromagnetics.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    model : CalibratedModel
+        that it was trained on
+    engine : str
+        ``embedded``, ``oommf``, or ``auto``
+    oommf : str, optional
+        command that starts OOMMF
+
+    Returns
+    -------
+    network : TrainedNetwork
+        ``settings["finish"]`` holds what was done; one that has a clock, or does not generate, is as it was
+    """
+    (finished,), _ = finish_stage([network], model, choose_engine(engine, oommf))
+    return finished
+
+
 def cosimulate(
     network: TrainedNetwork,
     model: CalibratedModel,
@@ -134,6 +159,8 @@ def cosimulate(
     periods: int = 20,
     trials: int = 20,
     method: str = "",
+    anyway: bool = False,
+    kick: bool = False,
 ) -> Verdict:
     """Run a trained network with every node in full micromagnetics.
 
@@ -152,12 +179,16 @@ def cosimulate(
         of a network that recognises
     method : str
         ``lock-step`` or ``relaxation``; what the engine can do if not given
+    anyway : bool
+        run on where the reduced model turns out to be wrong after a few periods
+    kick : bool
+        turn every node by 0.1 at the end, and see whether the output returns
 
     Returns
     -------
     verdict : Verdict
     """
-    choice, how = choose_engine(engine, oommf), How(method)
+    choice, how = choose_engine(engine, oommf), How(method, anyway=anyway, kick=kick)
     if network.task == RECOGNISE:
         return Verdict(verdict_recognise(network, model, choice, trials, how))
     record, (figures,) = compare([network], model, choice, periods, how)

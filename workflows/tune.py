@@ -19,7 +19,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.probe import Probe
 from spinloom.device_models.provenance import data_folder, stamp
 from spinloom.networks.measures import GENERATES
-from spinloom.networks.tasks import GENERATE, task_name
+from spinloom.networks.tasks import task_name
 from spinloom.networks.training import Training
 from spinloom.reduced_models.model import CalibratedModel, fit_model, load_model
 from spinloom.workflows.advice import advise
@@ -367,7 +367,7 @@ class Tuning:
     def write(self, candidate: Candidate, recognise: RecogniseSettings, words: str) -> None:
         """The experiment file, with the card and the series of one's own beside it."""
         out, generate, model = self.beside.out, self.settings(candidate), self.model_at(candidate)
-        tasks = tuple(task if task in GENERATE else _beside(Path(task), out) for task in generate.tasks)
+        tasks = tuple(_beside(Path(task), out) if task.endswith(".csv") else task for task in generate.tasks)
         shipped = data_folder() / "devices" / f"{self.card.name}.toml"
         same = shipped.is_file() and load_card(shipped) == self.card
         experiment = Experiment(

@@ -1,10 +1,9 @@
 """The effective field of free layers as a linear map of m: dense for small meshes, by FFT for large ones.
 
 Exchange, demagnetisation and uniaxial anisotropy are all linear in m, so on the magnetic
-cells their sum is one matrix; the mesh's mirrors make it a quarter of its size. Above
-about fifteen hundred cells the matrix takes more room and time than a convolution is worth.
-Devices that differ share what follows from the mesh alone, and each has its own factors.
-All maps are pytrees, so that they are arguments of compiled functions.
+cells their sum is one matrix. Above about a thousand cells the matrix costs more than
+a convolution does. Devices that differ share what follows from the mesh alone, and each has
+its own factors. All maps are pytrees, so that they are arguments of compiled functions.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.convolution import Convolved
 from spinloom.device_models.engines.demag import PAIRS, demag_tensor
 from spinloom.device_models.engines.factors import Factors, neighbour_weights
-from spinloom.device_models.engines.mirrors import Blocks, Parities
 from spinloom.device_models.engines.vectors import Components, FieldMap, combine, pick
 
-DENSE_LIMIT = 1500
+DENSE_LIMIT = 1000
 
 
 def linear_field(cards: Sequence[DeviceCard], mask: np.ndarray) -> Dense | Shared | Convolved:
@@ -55,19 +53,18 @@ def _field_values(card: DeviceCard) -> tuple:
     return (card.geometry.cell, material.Ms, material.A, material.Ku, material.Ku_axis)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["parities", "blocks"], meta_fields=[])
+@partial(jax.tree_util.register_dataclass, data_fields=["blocks"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """One matrix for devices whose field is the same, in the basis of the mesh's parities.
+    """One matrix for devices whose field is the same, split into the blocks that couple with each other.
 
     Attributes
     ----------
-    parities : Parities
-    blocks : Blocks
+    blocks : tuple of arrays
+        either of all components, or of x with y and of z
     """
 
-    parities: Parities
-    blocks: Blocks
+    blocks: tuple[jnp.ndarray, ...]
 
     @classmethod
     def of(cls, card: DeviceCard, mask: np.ndarray) -> Dense:
@@ -79,66 +76,66 @@ class Dense:
             matrix[a, :, a, :] += stiffness * _laplacian(card, mask)
             for b in range(3):
                 matrix[a, :, b, :] += local[a, b] * np.eye(mask.sum())
-        return cls(Parities.of(mask), Blocks.of(matrix, mask))
+        return cls(_blocks(matrix))
 
     def at(self, which: Any) -> FieldMap:
         """The map for a batch; all devices have the same."""
-
-        def field(m: Components) -> Components:
-            return _unfolded(self.parities, self.blocks @ _folded(self.parities, m))
-
-        return field
+        return partial(_multiply, self.blocks)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["parities", "blocks", "laplacian", "factors"], meta_fields=[])
+@partial(jax.tree_util.register_dataclass, data_fields=["blocks", "laplacian", "factors"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """Matrices of the mesh for devices that differ, in the basis of its parities.
+    """Matrices of the mesh for devices that differ.
 
     Attributes
     ----------
-    parities : Parities
-    blocks : Blocks
-        of the demagnetisation tensor
-    laplacian : Blocks
-        of the six neighbours, in units of the cell's edge along x; the same for each component
+    blocks : tuple of arrays
+        of the demagnetisation tensor, as those of :class:`Dense`
+    laplacian : (cells, cells) array
+        of the six neighbours, in units of the cell's edge along x
     factors : Factors
     """
 
-    parities: Parities
-    blocks: Blocks
-    laplacian: Blocks
+    blocks: tuple[jnp.ndarray, ...]
+    laplacian: jnp.ndarray
     factors: Factors
 
     @classmethod
     def of(cls, cards: Sequence[DeviceCard], mask: np.ndarray) -> Shared:
         """The field of some cards."""
-        demagnetisation, laplacian = _demagnetisation(cards[0], mask), _laplacian(cards[0], mask)
-        laplacians = Blocks.of(laplacian[None, :, None], mask)
-        return cls(Parities.of(mask), Blocks.of(demagnetisation, mask), laplacians, Factors.of(cards))
+        blocks = _blocks(_demagnetisation(cards[0], mask))
+        return cls(blocks, jnp.asarray(_laplacian(cards[0], mask)), Factors.of(cards))
 
     def at(self, which: Any) -> FieldMap:
         """The map for a batch."""
         factors = pick(self.factors, which)
 
         def field(m: Components) -> Components:
-            folded = _folded(self.parities, m)
-            side_by_side = jnp.concatenate(jnp.split(folded, 3), axis=1)
-            exchange = jnp.concatenate(jnp.split(self.laplacian @ side_by_side, 3, axis=1))
-            both = factors.stiffness * exchange - factors.magnetisation * (self.blocks @ folded)
-            return combine((1, _unfolded(self.parities, both)), (1, factors.local(m)))
+            x, y, z = jnp.split(self.laplacian @ jnp.concatenate(m, axis=1), 3, axis=1)
+            return combine(
+                (-factors.magnetisation, _multiply(self.blocks, m)),
+                (factors.stiffness, (x, y, z)),
+                (1, factors.local(m)),
+            )
 
         return field
 
 
-def _folded(parities: Parities, m: Components) -> jnp.ndarray:
-    """All components in the basis, one after the other: (3 cells, n)."""
-    return jnp.concatenate([parities.fold @ component for component in m])
+def _multiply(blocks: tuple[jnp.ndarray, ...], m: Components) -> Components:
+    groups = ((0, 1), (2,)) if len(blocks) == 2 else ((0, 1, 2),)
+    parts: list[jnp.ndarray] = []
+    for group, block in zip(groups, blocks, strict=True):
+        parts.extend(jnp.split(block @ jnp.concatenate([m[a] for a in group]), len(group)))
+    return (parts[0], parts[1], parts[2])
 
 
-def _unfolded(parities: Parities, folded: jnp.ndarray) -> Components:
-    x, y, z = (parities.unfold @ component for component in jnp.split(folded, 3))
-    return (x, y, z)
+def _blocks(matrix: np.ndarray) -> tuple[jnp.ndarray, ...]:
+    """The blocks of a matrix (3, cells, 3, cells) that couple with each other."""
+    cells = matrix.shape[1]
+    coupled = np.abs(matrix).max(axis=(1, 3)) > 0
+    groups = [[0, 1, 2]] if coupled[0, 2] or coupled[1, 2] else [[0, 1], [2]]
+    return tuple(jnp.asarray(matrix[g][:, :, g].reshape(len(g) * cells, len(g) * cells)) for g in groups)
 
 
 def _demagnetisation(card: DeviceCard, mask: np.ndarray) -> np.ndarray:

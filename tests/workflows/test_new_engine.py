@@ -92,7 +92,8 @@ def test_every_stage_takes_a_new_engine(spinloom, needle, experiment, tmp_path):
     quick = ("--trajectories", 12, "--duration", 1.5e-9, "--grades", "none")
     said = spinloom("calibrate", card, "--engine", "needle", *quick, "--out", calibration, "--json")
     assert (said.code, said.json["engine"]) == (0, "needle")
-    assert spinloom("fit", calibration, "--out", model, "--json").json["holdout_nrmse"] < 0.05
+    fitted = spinloom("fit", calibration, "--kind", "flow_map", "--out", model, "--json")
+    assert fitted.json["holdout_nrmse"] < 0.05
     options = ("--nodes", 4, "--period-ticks", 16, "--free-periods", 2, "--force-periods", 2)
     net = tmp_path / "sine.nc"
     assert spinloom("train", "generate", "--task", "sine", "--model", model, "--out", net, *options).code == 0

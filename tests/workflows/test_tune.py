@@ -114,7 +114,7 @@ def test_a_device_that_is_read_along_its_rest_is_to_be_read_across_it(
 ):
     along = coarse_card.model_copy(update={"readout": coarse_card.readout.model_copy(update={"axis": (0.0, 1.0, 0.0)})})
     changes = list(advice.changes_of(along, replace(coarse_model, card=along), coarse_calibration_path))
-    words, toml, changed = changes[0]
+    words, _, changed = changes[0]
     assert words == "read along another axis"
     np.testing.assert_allclose(changed.readout.axis, (1, 0, 0), atol=0.05)
     assert changes[1][1].startswith("bias.H")
