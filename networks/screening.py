@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
@@ -16,7 +17,7 @@ from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
 
 WASHOUT = 3
-"""Periods with the target fed back before states count."""
+"""Periods with the target fed back before states count; half of the time at most."""
 DEAD, SINGS = 0.2, 0.3
 """An output that moves by less than this share of the target is dead; nodes with a larger taught error sing."""
 
@@ -79,10 +80,18 @@ def screen(
     Returns
     -------
     result : Screened
+
+    Raises
+    ------
+    SpinloomError
+        for a free run of less than two periods
     """
     f, s = _tiled(targets, forced_ticks), _tiled([_clock(c) for c in clocks], forced_ticks)[..., 0]
     S, K, N = len(targets), f.shape[2], weights.nodes
-    kept = np.arange(forced_ticks)[:, None] >= [WASHOUT * len(target) for target in targets]
+    longest = max(len(target) for target in targets)
+    if free_ticks < 2 * longest:
+        raise SpinloomError(f"free ticks: expected at least two periods, {2 * longest} ticks, got {free_ticks}")
+    kept = np.arange(forced_ticks)[:, None] >= [min(WASHOUT * len(target), forced_ticks // 2) for target in targets]
     # The same noise for every network: how one does must not depend on its neighbours.
     fed = f + noise[:, None] * stream(seed, "screening").standard_normal((forced_ticks, 1, f.shape[2]))
     moments = (jnp.zeros((S, N + 1, N + 1)), jnp.zeros((S, N + 1, K)), jnp.zeros((S, K)))

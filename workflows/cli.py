@@ -481,7 +481,7 @@ def tune(
     from spinloom.device_models.engines import choose_engine
     from spinloom.workflows.tune import Wish, tune_stage
 
-    wish = Wish(tuple(task or Wish.tasks), budget, seed, nodes or Wish.nodes, clock, longest)
+    wish = Wish(tuple(task or Wish.tasks), budget, seed, Wish.nodes if nodes is None else nodes, clock, longest)
     result = tune_stage(load_card(device), device, choose_engine(engine, oommf), out, wish, model)
     if as_json:
         emit(result, True)

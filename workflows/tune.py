@@ -39,8 +39,8 @@ CHOSEN_ON, JUDGED_ON = 4, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
 """Of each free run of these."""
-RECOGNISERS = 12
-"""Settings that are tried for recognition."""
+RECOGNISERS, TRIALS = 12, 400
+"""Settings that are tried for recognition, and trials on which the best of them is trained, and tested."""
 TRIES = 2
 
 
@@ -73,6 +73,8 @@ class Wish:
             raise SpinloomError(f"budget: expected seconds above zero, got {self.budget:g}")
         if self.longest_s is not None and not self.longest_s > 0:
             raise SpinloomError(f"longest period: expected seconds above zero, got {self.longest_s:g}")
+        if self.nodes < 1:
+            raise SpinloomError(f"nodes: expected at least one junction, got {self.nodes}")
         if not self.tasks:
             raise SpinloomError("task: expected at least one")
 
@@ -354,12 +356,13 @@ class Tuning:
             }
             topology = base.topology if k == 0 else override(base.topology, **drawn)
             topology = override(topology, nodes=self.wish.nodes)
-            settings = override(base, topology=topology.model_dump(), train_trials=80, test_trials=80)
+            settings = override(base, topology=topology.model_dump(), train_trials=TRIALS // 5, test_trials=TRIALS // 5)
             _, _, results = train_recognise(model, settings, self.seeds("choose")[:1])
             tried.append((results[0]["accuracy"], topology))
         best = max(range(RECOGNISERS), key=lambda k: (tried[k][0], -k))
         settings = override(base, seed=self.seeds("judge")[0], topology=tried[best][1].model_dump())
-        _, _, results = train_recognise(model, settings, self.seeds("judge")[:3])
+        counted = override(settings, train_trials=TRIALS, test_trials=TRIALS)
+        _, _, results = train_recognise(model, counted, self.seeds("judge")[:3])
         accuracy = [row["accuracy"] for row in results]
         told = {"median_accuracy": float(np.median(accuracy)), "worst_accuracy": min(accuracy), "seeds": len(accuracy)}
         return settings, told

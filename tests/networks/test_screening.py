@@ -14,7 +14,7 @@ from spinloom.networks.topology import Topology, Weights, draw
 
 GOOD = Topology(nodes=20, spectral_radius=0.8, feedback=1.5, bias=0.6, gain=0.9)
 DEAF = Topology(nodes=20, spectral_radius=0.0, feedback=0.0, bias=0.6, gain=0.9)
-WILD = Topology(nodes=20, spectral_radius=12.0, feedback=0.3, bias=0.6, gain=0.9)
+WILD = Topology(nodes=20, spectral_radius=8.0, feedback=0.3, bias=0.05, gain=0.9)
 TICKS = {"forced_ticks": 600, "free_ticks": 300}
 
 

@@ -128,7 +128,7 @@ def test_search_picks_by_roll_out_and_keeps_groups_whole():
     assert found.best_params_ == {"rate": 0.9}
     assert found.best_estimator_.rows_ == 180
     assert found.n_splits_ == 4
-    X, y, groups = single_ticks(m, u, np.zeros(3))
+    _, _, groups = single_ticks(m, u, np.zeros(3))
     for train, test in found.cv:
         assert not set(groups[train]) & set(groups[test])
         assert (np.bincount(groups[test], minlength=6)[np.unique(groups[test])] == 30).all()

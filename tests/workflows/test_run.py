@@ -49,7 +49,7 @@ def test_a_second_call_does_nothing_again(small_run, experiment, spinloom):
     before = {path: path.stat().st_mtime_ns for path in (small_run / "stages").iterdir()}
     outcome = spinloom("run", experiment, "--out", small_run, "--json")
     assert outcome.code == 0
-    assert outcome.err.count("done before, kept") == 6
+    assert outcome.err.count("done before, kept") == 7
     assert {path: path.stat().st_mtime_ns for path in (small_run / "stages").iterdir()} == before
     assert outcome.json["generate"]["sine"]["nrmse_full"] > 0
 
@@ -74,10 +74,55 @@ def test_the_report_is_one_file_that_needs_no_network(small_run, spinloom):
         assert word in page
 
 
-def test_names_in_a_report_are_escaped(small_run, tmp_path):
-    from spinloom.workflows.report import _environment
+DEAF = """
+[generate.topology]
+spectral_radius = 0
+feedback = 0
+[recognise.topology]
+input = 0
+"""
 
-    template = _environment().from_string("{{ name }}")
+
+@pytest.fixture
+def deaf_run(small_run, experiment, tmp_path, spinloom):
+    """The same device and model, with networks that hear nothing."""
+    shutil.copytree(small_run, tmp_path / "run")
+    for left in ("cosimulation.nc", "summary.json", "report.html"):
+        (tmp_path / "run" / left).unlink()
+    deaf = experiment.with_name("deaf.toml")
+    deaf.write_text(experiment.read_text() + DEAF)
+    return tmp_path / "run", spinloom("run", deaf, "--out", tmp_path / "run", "--json")
+
+
+def test_where_nothing_works_a_run_stops_before_full_micromagnetics(deaf_run):
+    folder, outcome = deaf_run
+    assert outcome.code == 3
+    assert outcome.err.count("done before, kept") == 2
+    assert "cosimulate" not in outcome.json["wall_s"]
+    assert not (folder / "cosimulation.nc").exists()
+    assert outcome.json["outcome"] == "nothing to verify"
+    assert not any(result["verified"] for result in outcome.json["generate"].values())
+    assert not outcome.json["recognise"]["verified"]
+    assert "spinloom tune" in outcome.err
+    page = (folder / "report.html").read_text()
+    assert "Nothing to verify in full micromagnetics" in page
+    assert "No network ran in full micromagnetics." in page
+
+
+def test_the_finish_stands_between_training_and_verdict(small_run):
+    summary = json.loads((small_run / "summary.json").read_text())
+    assert summary["outcome"] == "verified"
+    for name, result in summary["generate"].items():
+        assert result["verified"] == result["generates"]
+        if result["verified"]:
+            assert (small_run / f"finished-{name}.nc").is_file()
+            assert result["kick"].keys() >= {"returns"}
+
+
+def test_names_in_a_report_are_escaped(small_run, tmp_path):
+    from spinloom.workflows.report import environment
+
+    template = environment().from_string("{{ name }}")
     assert template.render(name="<script>") == "&lt;script&gt;"
 
 
@@ -122,7 +167,9 @@ def test_a_bad_experiment_is_told_by_field(tmp_path, line, message):
 def test_an_experiment_goes_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert load_experiment("demo")[0].name == "demo"
-    with pytest.raises(SpinloomError, match="no such file, and not the name of a shipped one .anchor, demo"):
+    with pytest.raises(
+        SpinloomError, match="no such file, and not the name of a shipped one .anchor, beat, demo, pulses"
+    ):
         load_experiment("demon")
 
 
@@ -130,6 +177,7 @@ FEW = """
 name = "few"
 device = "coarse.toml"
 engine = "embedded"
+model = "flow_map"
 reach = 0.9
 [calibration]
 trajectories = 12

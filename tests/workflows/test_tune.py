@@ -12,14 +12,23 @@ import pytest
 from spinloom.device_models.calibration import Protocol
 from spinloom.device_models.card import load_card
 from spinloom.device_models.engines import choose_engine
+from spinloom.device_models.ubermag import card_toml
 from spinloom.reduced_models.model import load_model
 from spinloom.workflows import advice, search, tune
 from spinloom.workflows.settings import load_experiment
 from spinloom.workflows.tune import Wish, tune_stage
 
 SMALL = {
-    search: {"BATCH": 8, "SEEDS": 2, "TICKS": ((500, 400), (500, 400))},
-    tune: {"FINALISTS": 2, "CHOSEN_ON": 1, "JUDGED_ON": 2, "FREE_PERIODS": 5, "RECOGNISERS": 2, "TRIES": 1},
+    search: {"BATCH": 8, "SEEDS": 2, "TICKS": ((800, 800), (800, 800))},
+    tune: {
+        "FINALISTS": 2,
+        "CHOSEN_ON": 1,
+        "JUDGED_ON": 2,
+        "FREE_PERIODS": 5,
+        "RECOGNISERS": 2,
+        "TRIALS": 40,
+        "TRIES": 1,
+    },
     advice: {"BATCHES": 1, "QUICK": Protocol(trajectories=10, duration=0.5e-9, grades=(0.3,), per_grade=4)},
 }
 
@@ -35,16 +44,25 @@ def small(monkeypatch):
 
 
 @pytest.fixture
-def tuned(small, experiment, coarse_model_path, tmp_path, spinloom):
+def card_path(coarse_card, tmp_path):
+    """The card of the coarse model, as a file of its own."""
+    (tmp_path / "cards").mkdir()
+    path = tmp_path / "cards" / "coarse.toml"
+    path.write_text(card_toml(coarse_card))
+    return path
+
+
+@pytest.fixture
+def tuned(small, card_path, coarse_model_path, tmp_path, spinloom):
     def call(*options):
         out = tmp_path / "tuned.toml"
-        given = ("--model", coarse_model_path, "--task", "sine", "--nodes", 12, "--budget", 1, "--out", out, "--json")
-        return out, spinloom("tune", experiment.parent / "coarse.toml", *given, *options)
+        given = ("--model", coarse_model_path, "--task", "sine", "--nodes", 12, "--longest", 4e-10, "--budget", 1)
+        return out, spinloom("tune", card_path, *given, "--out", out, "--json", *options)
 
     return call
 
 
-def test_tune_writes_an_experiment_its_record_and_its_page(tuned, experiment):
+def test_tune_writes_an_experiment_its_record_and_its_page(tuned, coarse_card):
     out, outcome = tuned()
     result = outcome.json
     assert outcome.code == 0, outcome.err
@@ -62,7 +80,7 @@ def test_tune_writes_an_experiment_its_record_and_its_page(tuned, experiment):
     assert page.count("data:image/svg+xml") == 2
     assert json.loads(out.with_name("tuned.tune.json").read_text())["verdict"] == "works"
     written, card = load_experiment(out)
-    assert card == load_card(experiment.parent / "coarse.toml")
+    assert card == coarse_card
     assert written.generate.period_ticks * 7.5e-12 == pytest.approx(result["period_s"])
     assert written.generate.topology.nodes == written.recognise.topology.nodes == 12
     assert written.reach == pytest.approx(result["reach"])
@@ -75,13 +93,13 @@ def test_what_is_reported_is_of_seeds_that_nothing_else_has_seen(small, coarse_m
     assert not searched & chosen and not (searched | chosen) & judged  # noqa: PT018
 
 
-def test_an_interrupted_search_keeps_what_it_found(small, experiment, coarse_model_path, tmp_path, monkeypatch):
+def test_an_interrupted_search_keeps_what_it_found(small, card_path, coarse_model_path, tmp_path, monkeypatch):
     def stop(search):
         if len(search.candidates) > 8:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(tune.Tuning, "told", lambda self, search: stop(search))
-    card, out = experiment.parent / "coarse.toml", tmp_path / "tuned.toml"
+    card, out = card_path, tmp_path / "tuned.toml"
     with pytest.raises(KeyboardInterrupt):
         tune_stage(
             load_card(card), card, choose_engine("embedded"), out, Wish(("sine",), 1e6, nodes=12), coarse_model_path
