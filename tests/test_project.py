@@ -33,7 +33,6 @@ MAY_IMPORT = {
     "workflows": {"device_models", "reduced_models", "networks"},
 }
 STAGES = [
-    "probe",
     "calibrate",
     "fit",
     "train generate",

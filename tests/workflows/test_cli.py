@@ -66,7 +66,6 @@ def test_every_stage_of_the_readme_runs_and_says_what_scripts_rely_on(stages):
             "outside_share",
         },
         "train recognise": {"seed", "accuracy", "trials"},
-        "probe": {"safe", "resonance", "quality", "J_max", "advice"},
         "finish": {"finished", "drift_before", "drift_after", "periods", "out"},
         "cosimulate runs/stages/sine-finished.nc": {
             "engine", "nrmse_reduced", "nrmse_full", "periods", "phase_drift_per_period", "wall_s",
