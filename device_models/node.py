@@ -104,6 +104,37 @@ class Node(Protocol):
         ...
 
 
+class Around:
+    """What a node that stands around another has from it.
+
+    Attributes
+    ----------
+    node : Node
+    """
+
+    node: Any
+
+    @property
+    def tick(self) -> float:
+        """Duration of one tick (s)."""
+        return self.node.tick
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Those of the node."""
+        return self.node.channels
+
+    @property
+    def devices(self) -> int:
+        """Those of the node."""
+        return self.node.devices
+
+    @property
+    def traceable(self) -> bool:
+        """As the node."""
+        return self.node.traceable
+
+
 class Engine(Protocol):
     """Full micromagnetics: computes the field in space of one device, or of several that differ.
 

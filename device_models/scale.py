@@ -11,7 +11,7 @@ import jax
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import Node, State
+from spinloom.device_models.node import Around, Node, State
 
 
 class Scale(BaseModel):
@@ -73,7 +73,7 @@ class Scale(BaseModel):
 
 @partial(jax.tree_util.register_dataclass, data_fields=["node", "mean", "spread", "reach"], meta_fields=[])
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(Around):
     """A node in the units of a network: its drive times the reach, its signal centred and scaled.
 
     Attributes
@@ -87,26 +87,6 @@ class Scaled:
     mean: Any
     spread: Any
     reach: Any
-
-    @property
-    def tick(self) -> float:
-        """Duration of one tick (s)."""
-        return self.node.tick
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Those of the node; the drive is in units of the reach."""
-        return self.node.channels
-
-    @property
-    def devices(self) -> int:
-        """Those of the node."""
-        return self.node.devices
-
-    @property
-    def traceable(self) -> bool:
-        """As the node."""
-        return self.node.traceable
 
     def start(self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None) -> State:
         """Put ``n`` devices in equilibrium."""

@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import Node
+from spinloom.device_models.node import Around, Node
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, Record, simulate
 from spinloom.networks.measures import shape_error
@@ -113,7 +113,7 @@ class Ticking(NamedTuple):
 
 @partial(jax.tree_util.register_dataclass, data_fields=["node", "difference"], meta_fields=[])
 @dataclass(frozen=True)
-class Corrected:
+class Corrected(Around):
     """A node whose signals are corrected by what they lack in every tick of a period.
 
     Attributes
@@ -125,26 +125,6 @@ class Corrected:
 
     node: Any
     difference: Any
-
-    @property
-    def tick(self) -> float:
-        """Duration of one tick (s)."""
-        return self.node.tick
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Those of the node."""
-        return self.node.channels
-
-    @property
-    def devices(self) -> int:
-        """Those of the node."""
-        return self.node.devices
-
-    @property
-    def traceable(self) -> bool:
-        """As the node."""
-        return self.node.traceable
 
     def start(
         self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None

@@ -12,7 +12,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scale import Scaled
 from spinloom.networks.loop import LoopState, simulate
-from spinloom.networks.measures import shape_error
+from spinloom.networks.measures import GENERATES, shape_error
 from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
 
@@ -20,8 +20,6 @@ SIZE = 0.1
 """Length of the vector that is added to every m."""
 PERIODS = 6
 """Periods that the network has to find back."""
-GENERATES = 0.1
-"""Shape error up to which an output has returned, however small it was before the kick."""
 _BEFORE = 5
 """Periods that tell what the shape error was before."""
 

@@ -12,7 +12,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
-from spinloom.networks.measures import free_run_error, shape_error
+from spinloom.networks.measures import GENERATES, free_run_error, shape_error
 from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
 
@@ -118,7 +118,7 @@ def screen(
         moves = record.z.std(axis=0).mean(axis=-1) / scale
     taught = taught / scale
     words = np.where(moves < DEAD, "dead", np.where(taught > SINGS, "sings", "unstable"))
-    return Screened(taught, free, shape, np.where(shape <= 0.1, "works", words))
+    return Screened(taught, free, shape, np.where(shape <= GENERATES, "works", words))
 
 
 def _clock(clock: np.ndarray | None) -> np.ndarray:
