@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from spinloom.device_models.node import Node, State, with_channels
@@ -21,8 +22,18 @@ CHUNK = 50
 
 
 @partial(jax.jit, static_argnums=0)
-def _compiled(tick: Tick, fixed: Any, carry: Any, rows: Any) -> tuple[Any, Any]:
-    return jax.lax.scan(partial(tick, fixed), carry, rows)
+def _compiled(tick: Tick, fixed: Any, carry: Any, rows: Any, count: Any) -> tuple[Any, Any]:
+    """The first ``count`` of the rows; a last chunk that is shorter is not compiled again."""
+    first = jax.tree.map(lambda x: x[0], rows)
+    form = jax.eval_shape(partial(tick, fixed), carry, first)[1]
+    length = len(jax.tree.leaves(rows)[0])
+
+    def one(i: Any, at: tuple[Any, Any]) -> tuple[Any, Any]:
+        carry, record = tick(fixed, at[0], jax.tree.map(lambda x: x[i], rows))
+        return carry, jax.tree.map(lambda all_, row: all_.at[i].set(row), at[1], record)
+
+    empty = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), form)
+    return jax.lax.fori_loop(0, count, one, (carry, empty))
 
 
 def advance(
@@ -78,15 +89,16 @@ def advance(
     if traceable:  # once, not with every chunk
         fixed, carry = jax.device_put((fixed, carry))
     for at in range(0, n_ticks, chunk):
-        span = jax.tree.map(lambda x, at=at: np.asarray(x[at : at + chunk]), rows)
+        span, count = jax.tree.map(lambda x, at=at: np.asarray(x[at : at + chunk]), rows), min(chunk, n_ticks - at)
         if traceable:
-            carry, record = _compiled(tick, fixed, carry, span)
+            filled = jax.tree.map(lambda x, short=chunk - count: np.concatenate([x, x[:1].repeat(short, axis=0)]), span)
+            carry, record = _compiled(tick, fixed, carry, filled, count)
         else:
             carry, record = tick(fixed, carry, jax.tree.map(lambda x: x[0], span))
             record = jax.tree.map(lambda x: np.asarray(x)[None], record)
-        keep(jax.tree.map(np.asarray, record))
+        keep(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], record))
         if progress is not None:
-            progress(min(chunk, n_ticks - at))
+            progress(count)
     return carry, joined(pieces) if collect is None else None
 
 

@@ -51,8 +51,8 @@ def exponents(n_features: int, degree: int, sphere_axis: int | None = None) -> n
 def monomials(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
     """Evaluate monomials.
 
-    Few points are looked up in tables of powers, which compiles in half the time; for many, each monomial is made
-    of one of a lower degree, which runs four times as fast.
+    Few points are looked up in tables of powers, which compiles in half the time; for many, those of each degree
+    are made of those of the degree below, which runs twice as fast.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def monomials(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
     -------
     values : (..., n_monomials) array
     """
-    return _looked_up(x, powers) if x.size < MANY * x.shape[-1] else _built_up(x, powers)
+    steps = None if x.size < MANY * x.shape[-1] else _steps(powers)
+    return _looked_up(x, powers) if steps is None else _built_up(x, steps)
 
 
 def _looked_up(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
@@ -77,17 +78,30 @@ def _looked_up(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
     return value
 
 
-def _built_up(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
-    columns = [x[..., column] for column in range(x.shape[-1])]
-    one = (0,) * len(columns)
-    known = {one: jnp.ones_like(columns[0])} if columns else {}
+def _built_up(x: jnp.ndarray, steps: list[tuple[np.ndarray, np.ndarray]]) -> jnp.ndarray:
+    columns = jnp.moveaxis(x, -1, 0)
+    level, levels = jnp.ones_like(columns[:1]), []
+    for lower, column in steps:
+        level = level[lower] * columns[column]
+        levels.append(level)
+    return jnp.moveaxis(jnp.concatenate(levels), 0, -1)
 
-    def value(row: tuple[int, ...]) -> jnp.ndarray:
-        if row not in known:
-            steps = [(*row[:c], row[c] - 1, *row[c + 1 :]) for c in range(len(row)) if row[c]]
-            lower = next((step for step in steps if step in known), steps[0])
-            changed = next(c for c in range(len(row)) if lower[c] != row[c])
-            known[row] = columns[changed] if lower == one else value(lower) * columns[changed]
-        return known[row]
 
-    return jnp.moveaxis(jnp.stack([value(tuple(row)) for row in powers.tolist()]), 0, -1)
+def _steps(powers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """For each degree, of which monomial of the degree below and which column each is the product.
+
+    None for monomials that are not in the order of their degree, or whose factors are not all among them.
+    """
+    total = powers.sum(axis=1)
+    if not len(powers) or (np.diff(total) < 0).any() or total[0] != 1:
+        return None
+    steps, below = [], {(0,) * powers.shape[1]: 0}
+    for degree in range(1, int(total[-1]) + 1):
+        rows = [tuple(row) for row in powers[total == degree].tolist()]
+        lowered = [[(below.get((*row[:c], row[c] - 1, *row[c + 1 :])), c) for c in range(len(row))] for row in rows]
+        chosen = [next(((at, c) for at, c in each if at is not None), None) for each in lowered]
+        if None in chosen or not chosen:
+            return None
+        steps.append((np.array([step[0] for step in chosen if step]), np.array([step[1] for step in chosen if step])))
+        below = {row: at for at, row in enumerate(rows)}
+    return steps

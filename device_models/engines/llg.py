@@ -153,7 +153,7 @@ def longest_step(card: DeviceCard) -> float:
         + spin_torque_field(card) * (card.torque.P * max(1, card.torque.Lambda**2) + abs(card.torque.eps_prime))
         + float(np.linalg.norm(oersted_pattern(card), axis=-1).max())
     )
-    return 2 / (material.gamma0 * field)
+    return 2.6 / (material.gamma0 * field)
 
 
 def advance(rhs: RightHandSide, m: Components, u: jnp.ndarray, duration: Any, steps: Any, most: Any) -> Components:
