@@ -18,6 +18,7 @@ import numpy as np
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.demag import PAIRS, demag_tensor
 from spinloom.device_models.engines.factors import Factors, neighbour_weights
+from spinloom.device_models.engines.mirrors import in_order
 from spinloom.device_models.engines.vectors import Components, FieldMap, combine, pick
 
 Shape = tuple[int, ...]
@@ -66,7 +67,7 @@ class Convolved:
         order = np.argsort(mask.shape, kind="stable")
         tensor = demag_tensor(mask.shape, cards[0].geometry.cell).transpose(0, *(order + 1))
         weights = np.array(neighbour_weights(cards[0]))[order]
-        found = np.nonzero(mask)
+        found, _ = in_order(mask)
         cells = tuple(found[axis] for axis in order)
         mask = mask.transpose(order)
         star, degree = _neighbours(mask, weights)

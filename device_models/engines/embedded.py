@@ -15,6 +15,7 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.equilibria import equilibria
 from spinloom.device_models.engines.fields import linear_field
 from spinloom.device_models.engines.llg import Motion, advance, llg, longest_step
+from spinloom.device_models.engines.mirrors import in_order
 from spinloom.device_models.engines.vectors import Components, components, pick
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
@@ -153,6 +154,7 @@ class EmbeddedEngine:
         self.cards, self.tick = as_cards(cards), float(tick)
         _check_meshes(self.cards)
         self.mask = self.cards[0].geometry.mask()
+        self._cells, _ = in_order(self.mask)
         longest = np.array([longest_step(card) for card in self.cards])
         field = linear_field(self.cards, self.mask)
         if initial is None:
@@ -222,11 +224,11 @@ class EmbeddedEngine:
             unit vectors; zero outside the magnetic cells
         """
         grid = np.zeros((*self.mask.shape, 3))
-        grid[self.mask] = np.stack([component[:, device] for component in state[:3]], axis=-1)
+        grid[self._cells] = np.stack([component[:, device] for component in state[:3]], axis=-1)
         return grid
 
     def _components(self, field: np.ndarray) -> np.ndarray:
-        m = field[self.mask].T
+        m = field[self._cells].T
         return m / np.linalg.norm(m, axis=0)
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from spinloom.device_models.card import MU0, DeviceCard
+from spinloom.device_models.engines.mirrors import in_order
 from spinloom.device_models.engines.vectors import Components, FieldMap, combine, components, cross, dot, pick
 from spinloom.device_models.oersted import oersted_pattern
 
@@ -92,7 +93,8 @@ class Motion:
 def _oersted(cards: Sequence[DeviceCard]) -> Components | None:
     if all(card.torque.oersted == "off" for card in cards):
         return None
-    x, y, _ = np.stack([oersted_pattern(card)[card.geometry.mask()] for card in cards], axis=-1).swapaxes(0, 1)
+    cells, _ = in_order(cards[0].geometry.mask())
+    x, y, _ = np.stack([oersted_pattern(card)[cells] for card in cards], axis=-1).swapaxes(0, 1)
     return (jnp.asarray(x), jnp.asarray(y), jnp.zeros(len(cards)))
 
 
@@ -141,7 +143,8 @@ def longest_step(card: DeviceCard) -> float:
 
     The fastest mode of the mesh has the exchange field of a checkerboard, 8 A / (mu0 Ms d^2)
     for each axis with more than one cell, on top of magnetisation, anisotropy, bias, torque
-    and Oersted field. The classical Runge-Kutta method is stable to omega dt = 2.78; we stay at 2.
+    and Oersted field. The classical Runge-Kutta method is stable to omega dt = 2.78; we stay at 2.3,
+    where 0.3 ns of the shipped devices are off by less than 2e-7.
     """
     material = card.material
     curvature = sum(4 / d**2 for d, n in zip(card.geometry.cell, card.geometry.shape_cells, strict=True) if n > 1)
@@ -153,7 +156,7 @@ def longest_step(card: DeviceCard) -> float:
         + spin_torque_field(card) * (card.torque.P * max(1, card.torque.Lambda**2) + abs(card.torque.eps_prime))
         + float(np.linalg.norm(oersted_pattern(card), axis=-1).max())
     )
-    return 2.6 / (material.gamma0 * field)
+    return 2.3 / (material.gamma0 * field)
 
 
 def advance(rhs: RightHandSide, m: Components, u: jnp.ndarray, duration: Any, steps: Any, most: Any) -> Components:

@@ -257,7 +257,7 @@ def test_an_engine_is_freed_and_its_like_is_not_compiled_again(coarse_card, alte
         engine = EmbeddedEngine(card, 7.5e-12, initial)
         drive(engine.node, u)
         engine.play(uneven, u)
-        return [weakref.ref(thing) for thing in (engine, engine.node, engine.node.field.blocks[0])]
+        return [weakref.ref(thing) for thing in (engine, engine.node, engine.node.field.blocks[0].matrix)]
 
     used = run(coarse_card)
     gc.collect()

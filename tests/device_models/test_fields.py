@@ -8,6 +8,7 @@ import pytest
 from spinloom.device_models.card import MU0
 from spinloom.device_models.engines.convolution import Convolved
 from spinloom.device_models.engines.fields import DENSE_LIMIT, Dense, Shared, linear_field
+from spinloom.device_models.engines.mirrors import Mirrors, NoMirrors, in_order
 
 SHAPES = {
     "one layer": {"size": (40e-9, 32e-9, 2e-9), "cell": (4e-9, 4e-9, 2e-9)},
@@ -60,7 +61,7 @@ def exchange_and_anisotropy(card, mask, m):
     """The field without demagnetisation: what is left at the limit of a tiny Ms is taken off exactly."""
     from spinloom.device_models.engines.demag import demag_tensor
 
-    index = np.argwhere(mask)
+    index = np.transpose(in_order(mask)[0])
     tensor = demag_tensor(mask.shape, card.geometry.cell)
     offset = index[:, None] - index[None] + np.array(mask.shape) - 1
     pair = tensor[(slice(None), *np.moveaxis(offset, -1, 0))]
@@ -73,7 +74,7 @@ def test_exchange_of_a_spin_spiral(disc, alter):
     """The six-neighbour Laplacian of a spiral of wave number k is -(2 - 2 cos k d) / d^2 m in the bulk."""
     card = alter(disc, geometry={"shape": "box", "size": (80e-9, 8e-9, 4e-9), "cell": (2e-9, 4e-9, 2e-9)})
     mask = card.geometry.mask()
-    x = np.argwhere(mask)[:, 0] * 2e-9
+    x = in_order(mask)[0][0] * 2e-9
     k = 2 * np.pi / 37e-9
     m = (np.cos(k * x)[:, None], np.sin(k * x)[:, None], 0 * x[:, None])
     prefactor = 2 * card.material.A / (MU0 * card.material.Ms)
@@ -141,3 +142,49 @@ def test_devices_with_the_same_field_share_one_matrix(disc, alter):
     mask = disc.geometry.mask()
     assert isinstance(linear_field([disc, alter(disc, material={"alpha": 0.02})], mask), Dense)
     assert isinstance(linear_field([disc, alter(disc, material={"A": 1e-11})], mask), Shared)
+
+
+@pytest.mark.parametrize("cells", [(6, 5, 1), (5, 5, 2), (1, 4, 1), (4, 1, 1)])
+@pytest.mark.parametrize("shape", ["box", "ellipse"])
+def test_mirrors_change_nothing(disc, alter, cells, shape):
+    """Four small matrices give the field of one large one, thin or thick, on odd and even meshes."""
+    size = tuple(n * 4e-9 for n in cells)
+    card = alter(disc, geometry={"shape": shape, "size": size, "cell": (4e-9,) * 3}, material={"Ku": 3e5})
+    mask = card.geometry.mask()
+    m = tuple(np.random.default_rng(5).standard_normal((3, mask.sum(), 2)))
+    split = Dense.of(card, mask)
+    assert isinstance(split.mirrors, Mirrors)
+    matrix = _one_matrix(card, mask)
+    expected = np.einsum("aibj,bjn->ain", matrix, np.stack(m))
+    found = np.stack(split.at(None)(m))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(matrix).sum(axis=(2, 3)).max())
+
+
+def _one_matrix(card, mask):
+    """The field of every unit vector, cell by cell, by FFT."""
+    convolved = Convolved.of([card], mask).at(np.zeros(3 * mask.sum(), dtype=int))
+    units = np.eye(3 * mask.sum()).reshape(3, mask.sum(), -1)
+    return np.stack(convolved(tuple(units))).reshape(3, mask.sum(), 3, mask.sum())
+
+
+def test_what_mirrors_do_not_leave_alone_stays_one_matrix(disc, alter):
+    """An oblique easy axis couples x and y in the same cell: even with even."""
+    card = alter(disc, geometry={"size": (24e-9, 24e-9, 2e-9)}, material={"Ku": 3e5, "Ku_axis": (0.6, 0.8, 0)})
+    assert isinstance(Dense.of(card, card.geometry.mask()).mirrors, NoMirrors)
+    lopsided = np.ones((3, 3, 1), dtype=bool)
+    lopsided[0, 0] = False
+    cells, mirrors = in_order(lopsided)
+    assert isinstance(mirrors, NoMirrors)
+    np.testing.assert_array_equal(np.transpose(cells), np.argwhere(lopsided))
+
+
+def test_cells_in_order_are_all_cells_and_images_lie_together(disc):
+    mask = disc.geometry.mask()
+    cells, mirrors = in_order(mask)
+    grid = np.zeros(mask.shape, dtype=int)
+    grid[cells] += 1
+    np.testing.assert_array_equal(grid, mask)
+    x = cells[0] - (mask.shape[0] - 1) / 2
+    both, odd_y, odd_x, odd = mirrors.parts(x[:, None])
+    assert np.abs(odd_x).max() > 1
+    np.testing.assert_allclose(np.concatenate([both, odd_y, odd]), 0, atol=1e-12)
