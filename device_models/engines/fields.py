@@ -1,9 +1,10 @@
 """The effective field of free layers as a linear map of m: dense for small meshes, by FFT for large ones.
 
 Exchange, demagnetisation and uniaxial anisotropy are all linear in m, so on the magnetic
-cells their sum is one matrix, which mirror images split into four. Above about a thousand cells the matrix costs more than
-a convolution does. Devices that differ share what follows from the mesh alone, and each has
-its own factors. All maps are pytrees, so that they are arguments of compiled functions.
+cells their sum is one matrix, which the mirrors of the mesh split into four. Above about a
+thousand cells it costs more than a convolution does. Devices that differ share what follows
+from the mesh alone, and each has its own factors. All maps are pytrees, so that they are
+arguments of compiled functions.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def linear_field(cards: Sequence[DeviceCard], mask: np.ndarray) -> Dense | Share
     -------
     field : Dense, Shared or Convolved
         ``field.at(which)`` maps three components of (cells, n) each to the same, cells in the order of
-        :func:`spinloom.device_models.engines.mirrors.in_order`, for a batch whose members are the devices ``which``, (n,) int
+        :func:`spinloom.device_models.engines.mirrors.in_order`, for a batch whose members are the
+        devices ``which``, (n,) int
     """
     if mask.sum() > DENSE_LIMIT:
         return Convolved.of(cards, mask)
