@@ -366,6 +366,8 @@ def _words(fit: Result, generated: Result, recognised: Result, verified: bool) -
         for name, g in generated.items()
         if g.get("stopped")
     ]
+    kicks = {name: g["kick"] for name, g in generated.items() if g.get("kick")}
+    told += [_kicked(name, kick) for name, kick in kicks.items() if not kick["returns"]]
     told += [] if recognised["above_chance"] else [recognised["words"]]
     if not verified:
         told.append(
@@ -374,10 +376,19 @@ def _words(fit: Result, generated: Result, recognised: Result, verified: bool) -
     return told
 
 
+def _kicked(name: str, kick: Result) -> str:
+    """What a kick from which a network does not return means."""
+    errors = kick["shape_error_after"]
+    return (
+        f"{name}: does not return from a kick of {kick['size']:g} in m within {len(errors)} periods (shape error "
+        f"{errors[-1]:.2g}); noise may throw it off too: try another --seed, or more --noise in training"
+    )
+
+
 def results_table(summary: Result) -> Table:
     """The outcome of a run, for a terminal."""
     table = Table(title=f"{summary['name']}: {summary['outcome']}", box=None, title_justify="left")
-    for heading in ("task", "period (ns)", "NRMSE reduced", "NRMSE full", "drift full (mrad/period)", "after a kick"):
+    for heading in ("task", "period (ns)", "NRMSE reduced", "NRMSE full", "drift (mrad/period)", "after a kick"):
         table.add_column(heading, justify="left" if heading == "task" else "right")
     for name, g in summary["generate"].items():
         drift, kick = g.get("phase_drift_per_period"), g.get("kick")
