@@ -14,6 +14,7 @@ from spinloom.device_models.engines import Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.reference import calibration_path, reference_calibration
 from spinloom.workflows.console import progress, say
+from spinloom.workflows.probe import advised
 
 
 def read_grades(text: str) -> tuple[float, ...]:
@@ -39,8 +40,10 @@ def read_grades(text: str) -> tuple[float, ...]:
         ) from None
 
 
-def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> dict[str, Any]:
-    """Calibrate a device and write the set.
+def calibrate_stage(
+    card: DeviceCard, choice: Choice, protocol: Protocol, out: Path, *, probe: bool = False
+) -> dict[str, Any]:
+    """Calibrate a device and write the set; if asked, say first how hard it can be driven.
 
     Finished trajectories of an engine outside Spinloom are kept in a folder beside ``out`` until
     the set is whole: the same command goes on from there.
@@ -57,6 +60,8 @@ def calibrate_stage(card: DeviceCard, choice: Choice, protocol: Protocol, out: P
         with files.written_whole(out) as temporary:
             shutil.copyfile(calibration_path(card.name), temporary)
     else:
+        if probe:
+            advised(card)
         dataset = _computed(card, choice, protocol, out)
         save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")

@@ -119,6 +119,9 @@ def calibrate(
     per_grade: Annotated[int | None, typer.Option(help="Further runs for each of them. [default: 8]")] = None,
     duration: Annotated[float | None, typer.Option(help="Of each run (s). [default: 6e-9]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the drives. [default: 0]")] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe/--no-probe", help="First try how hard the device can be driven, and say so.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Drive a device in full micromagnetics and keep how it answered (NetCDF).
@@ -141,7 +144,7 @@ def calibrate(
         grades=None if grades is None else read_grades(grades),
         per_grade=per_grade,
     )
-    emit(calibrate_stage(load_card(device), choose_engine(engine, oommf), protocol, out), as_json)
+    emit(calibrate_stage(load_card(device), choose_engine(engine, oommf), protocol, out, probe=probe), as_json)
 
 
 @app.command()

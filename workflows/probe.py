@@ -7,7 +7,7 @@ from typing import Any
 
 from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard
-from spinloom.device_models.engines import Choice, open_engine
+from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.probe import TICK, Probe, probe
 from spinloom.workflows import figures
@@ -42,9 +42,7 @@ def probe_stage(card: DeviceCard, choice: Choice, out: Path | None = None, plot:
     for path in (out, plot):
         if path is not None:
             files.check_writable(path)
-    found = probed(card, choice)
-    for sentence in found.advice:
-        say(sentence)
+    found = advised(card, choice)
     result = found.to_dict()
     if out is not None:
         with files.written_whole(out) as temporary:
@@ -55,7 +53,11 @@ def probe_stage(card: DeviceCard, choice: Choice, out: Path | None = None, plot:
     return {key: value for key, value in result.items() if key != "spectrum"}
 
 
-def probed(card: DeviceCard, choice: Choice) -> Probe:
-    """Probe a device with a bar of its progress."""
+def advised(card: DeviceCard, choice: Choice | None = None) -> Probe:
+    """Probe a device, in the embedded engine if not said otherwise, and say what it is good for."""
+    choice = choose_engine("embedded") if choice is None else choice
     with open_engine(choice, card, TICK) as engine, progress(f"probe {card.name}", 1) as advance:
-        return probe(card, engine, advance)
+        found = probe(card, engine, advance)
+    for sentence in found.advice:
+        say(sentence)
+    return found

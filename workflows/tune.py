@@ -14,7 +14,7 @@ import pandas as pd
 from spinloom.device_models import files
 from spinloom.device_models.calibration import Protocol, load_calibration
 from spinloom.device_models.card import DeviceCard, load_card
-from spinloom.device_models.engines import Choice, choose_engine
+from spinloom.device_models.engines import Choice
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.probe import Probe
 from spinloom.device_models.provenance import data_folder, stamp
@@ -26,7 +26,7 @@ from spinloom.workflows.advice import advise
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
 from spinloom.workflows.fit import fit_stage
-from spinloom.workflows.probe import probed
+from spinloom.workflows.probe import advised
 from spinloom.workflows.search import Candidate, Search, goal
 from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
 from spinloom.workflows.train import targets, train_generate, train_recognise
@@ -131,7 +131,7 @@ def tune_stage(
     files.check_writable(out)
     targets(list(wish.tasks), GenerateSettings.usual_ticks)  # a bad file is told before anything is computed
     began = time.perf_counter()
-    found = None if model_path is not None else _probed(card)
+    found = None if model_path is not None else advised(card)
     calibration, model = _model(card, choice, beside, model_path, found)
     shares = (1.0, 0.7, 0.5) if calibration is not None else (1.0,)
     search = Search(model, wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares)
@@ -148,14 +148,6 @@ def tune_stage(
         if search.candidates:
             tuning.keep_unfinished()
         raise
-
-
-def _probed(card: DeviceCard) -> Probe:
-    """What the device is good for, in the embedded engine; it is said."""
-    found = probed(card, choose_engine("embedded"))
-    for sentence in found.advice:
-        say(sentence)
-    return found
 
 
 def _model(

@@ -19,7 +19,7 @@ from spinloom.device_models.provenance import data_folder
 
 ROOT = Path(__file__).parents[2]
 DISC = data_folder() / "devices" / "disc60.toml"
-QUICK_CALIBRATION = ("--trajectories", "12", "--duration", "1.5e-9", "--grades", "none")
+QUICK_CALIBRATION = ("--trajectories", "12", "--duration", "1.5e-9", "--grades", "none", "--no-probe")
 EXTRA = {
     "calibrate": QUICK_CALIBRATION,
     "fit": ("--kind", "flow_map"),
@@ -220,7 +220,8 @@ def test_other_mistakes_end_with_a_message_and_code_2(spinloom, tmp_path, coarse
 def test_ctrl_c_leaves_nothing_half_made(tmp_path):
     out = tmp_path / "calibration.nc"
     process = subprocess.Popen(
-        [sys.executable, "-m", "spinloom", "calibrate", DISC, "--engine=embedded", "--duration=1e-6", f"--out={out}"],
+        [sys.executable, "-m", "spinloom", "calibrate", DISC, "--engine=embedded", "--no-probe", "--duration=1e-6",
+         f"--out={out}"],
         stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert process.stderr is not None

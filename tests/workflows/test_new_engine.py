@@ -89,7 +89,7 @@ def needle(request, monkeypatch):
 
 def test_every_stage_takes_a_new_engine(spinloom, needle, experiment, tmp_path):
     card, calibration, model = experiment.parent / "coarse.toml", tmp_path / "cal.nc", tmp_path / "model.nc"
-    quick = ("--trajectories", 12, "--duration", 1.5e-9, "--grades", "none")
+    quick = ("--trajectories", 12, "--duration", 1.5e-9, "--grades", "none", "--no-probe")
     said = spinloom("calibrate", card, "--engine", "needle", *quick, "--out", calibration, "--json")
     assert (said.code, said.json["engine"]) == (0, "needle")
     fitted = spinloom("fit", calibration, "--kind", "flow_map", "--out", model, "--json")

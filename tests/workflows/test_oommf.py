@@ -22,7 +22,7 @@ from spinloom.networks.record import FORMAT
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = shlex.join([sys.executable, "-I", "-S", str(ROOT / "tests" / "stand_in_oommf.py")])
 STAND_IN = ("--engine", "oommf", "--oommf", COMMAND)
-QUICK = ("--trajectories", 4, "--duration", "4e-10", "--grades", "none")
+QUICK = ("--trajectories", 4, "--duration", "4e-10", "--grades", "none", "--no-probe")
 
 
 def living(folder):

@@ -38,6 +38,17 @@ def test_what_was_found_is_said_kept_and_drawn(spinloom, experiment, tmp_path):
 
 
 @pytest.mark.usefixtures("found")
+@pytest.mark.parametrize(("options", "told"), [((), True), (("--no-probe",), False)])
+def test_it_is_the_first_step_of_calibrate(spinloom, experiment, tmp_path, options, told):
+    quick = ("--engine", "embedded", "--trajectories", 4, "--duration", "3e-10", "--grades", "none", *options)
+    outcome = spinloom("calibrate", experiment.parent / "coarse.toml", *quick, "--out", tmp_path / "cal.nc")
+    assert outcome.code == 0
+    assert ("set torque.J_max = 4e+10" in outcome.err) is told
+    if told:
+        assert outcome.err.index("set torque.J_max") < outcome.err.index("calibrate, 4 devices")
+
+
+@pytest.mark.usefixtures("found")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
