@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import combinations_with_replacement
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,8 +49,8 @@ def exponents(n_features: int, degree: int, sphere_axis: int | None = None) -> n
     return np.array(rows, dtype=int).reshape(-1, n_features)
 
 
-def monomials(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
-    """Evaluate monomials.
+def monomials(x: Any, powers: np.ndarray) -> Any:
+    """Evaluate monomials: with NumPy those of a NumPy array, else with JAX.
 
     Few points are looked up in tables of powers, which compiles in half the time; for many, those of each degree
     are made of those of the degree below, which runs twice as fast.
@@ -67,24 +68,30 @@ def monomials(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
     return _looked_up(x, powers) if steps is None else _built_up(x, steps)
 
 
-def _looked_up(x: jnp.ndarray, powers: np.ndarray) -> jnp.ndarray:
-    table = [jnp.ones_like(x)]
+def _looked_up(x: Any, powers: np.ndarray) -> Any:
+    xp = _namespace(x)
+    table = [xp.ones_like(x)]
     for _ in range(int(powers.max(initial=0))):
         table.append(table[-1] * x)
-    stacked = jnp.stack(table, axis=-1)
+    stacked = xp.stack(table, axis=-1)
     value = stacked[..., 0, powers[:, 0]]
     for column in range(1, powers.shape[1]):
         value = value * stacked[..., column, powers[:, column]]
     return value
 
 
-def _built_up(x: jnp.ndarray, steps: list[tuple[np.ndarray, np.ndarray]]) -> jnp.ndarray:
-    columns = jnp.moveaxis(x, -1, 0)
-    level, levels = jnp.ones_like(columns[:1]), []
+def _built_up(x: Any, steps: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+    xp = _namespace(x)
+    columns = xp.moveaxis(x, -1, 0)
+    level, levels = xp.ones_like(columns[:1]), []
     for lower, column in steps:
         level = level[lower] * columns[column]
         levels.append(level)
-    return jnp.moveaxis(jnp.concatenate(levels), 0, -1)
+    return xp.moveaxis(xp.concatenate(levels), 0, -1)
+
+
+def _namespace(x: Any) -> Any:
+    return np if isinstance(x, np.ndarray) else jnp
 
 
 def _steps(powers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]] | None:

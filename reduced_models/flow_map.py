@@ -85,7 +85,7 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
             X = np.column_stack([direction, X[:, SPHERE]])
             y = np.column_stack([y / after - direction, after - self.length_])
         self.powers_ = exponents(X.shape[1], int(self.degree), self.sphere_axis_ if on_sphere else None)
-        features = np.asarray(monomials(jnp.asarray(X), self.powers_))
+        features = monomials(X, self.powers_)
         scale = features.std(axis=0)
         scale[scale == 0] = 1
         regression = Ridge(alpha=self.ridge * len(X), solver="svd" if len(X) < 200 else "cholesky")

@@ -176,7 +176,7 @@ class MemoryMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
         degree = int(powers.max())
         guess, slip = data.missed(flow, self.memory)
         columns = np.concatenate([data.direction, data.u[..., None], guess], axis=-1)[data.real]
-        psi = np.array(monomials(jnp.asarray(columns), powers))
+        psi = monomials(np.asarray(columns), powers)
         scale = psi.std(axis=0)
         scale[scale == 0] = 1
         psi /= scale

@@ -24,7 +24,7 @@ from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.macrospin import MacrospinModel
 from spinloom.reduced_models.memory_map import MemoryMap
 from spinloom.reduced_models.node import ReducedNode
-from spinloom.reduced_models.reach import HOLD_OUT, Reached, Trajectories, find_reach, verdict
+from spinloom.reduced_models.reach import HOLD_OUT, Trajectories, find_reach, verdict
 from spinloom.reduced_models.region import Region
 from spinloom.reduced_models.rollout import simulate
 
@@ -53,8 +53,8 @@ class CalibratedModel:
         what one unit of a network means for this device
     info : dict
         calibration's engine, protocol and figures, JSON-able. ``amplitude`` is that of the largest drives
-        that it was fitted to; ``reach_curve`` holds ``amplitude, worst, median`` and the number of held-out
-        ``trajectories``, for models fitted up to each amplitude
+        that it was fitted to; ``reach_curve`` holds ``amplitude, worst, median``, the number of held-out
+        ``trajectories`` and the ``kind``, for models fitted up to each amplitude
     """
 
     estimator: Any
@@ -151,7 +151,8 @@ def fit_model(
     if kind not in ("auto", *KINDS):
         raise SpinloomError(f"kind: expected auto or one of {', '.join(KINDS)}, got {kind!r}")
     data = _trajectories(calibration)
-    found = _farthest(data, share, progress) if kind == "auto" else find_reach(data, kind, share, progress=progress)
+    kinds = ["flow_map", *(name for name in KINDS if name not in WITHOUT_MEMORY)] if kind == "auto" else [kind]
+    found = find_reach(data, kinds, share, progress)
     best = found.fit
     shown = data.shown(best.amplitude)
     before = np.concatenate([np.broadcast_to(data.m_start, (len(shown.m), 1, 3)), shown.m[:, :-1]], axis=1)
@@ -201,18 +202,6 @@ def _trajectories(calibration: xr.Dataset) -> Trajectories:
             f"calibration: expected at least {2 * HOLD_OUT} trajectories to fit and test, got {len(data.m)}"
         )
     return data
-
-
-def _farthest(data: Trajectories, reach: float | None, progress: Callable[[float], None] | None) -> Reached:
-    """The flow map; where that is not good at all amplitudes, the kind with a memory if that is better."""
-    best = find_reach(data, "flow_map", reach, progress=progress)
-    for kind in KINDS:
-        if kind in WITHOUT_MEMORY or (best.rank[0] and best.fit.amplitude >= (reach or max(data.grades))):
-            continue
-        beyond = best.rank[1] if reach is None else 0.0
-        other = find_reach(data, kind, reach, beyond=beyond)
-        best = max(best, other, key=lambda found: found.rank)
-    return best
 
 
 def _scale(estimator: Any, data: Trajectories, amplitude: float, reach: float | None) -> Scale:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,8 @@ DEGREES = [3, 4, 5, 6]
 RIDGES = [1e-10, 1e-8, 1e-6]
 MEMORY_DEGREE = 4
 """Of a memory map: latents say what higher degrees would have to, and a tick stays cheap."""
+MEMORY_TRIES = 2
+"""Amplitudes at which a memory map is fitted to find its reach; each takes the better part of a minute."""
 HOLD_OUT = 5
 """Every fifth trajectory of full amplitude is held out: none is used to fit a model or to choose its parameters."""
 HOLD_OUT_OF_GRADE = 4
@@ -179,17 +181,13 @@ class Reached:
     kind : str
     fit : Fitted
     curve : list of dict
-        ``amplitude, worst, median`` and the number of held-out ``trajectories``, the smallest amplitude first
+        ``amplitude, worst, median``, the number of held-out ``trajectories``, and the ``kind`` of model, the smallest
+        amplitude first
     """
 
     kind: str
     fit: Fitted
     curve: list[dict[str, Any]]
-
-    @property
-    def rank(self) -> tuple[bool, float, float]:
-        """What is larger for a better model: it is good, it reaches farther, its worst error is smaller."""
-        return _rank(self.fit)
 
 
 def _flow_map(shown: Trajectories) -> tuple[Any, list[dict[str, Any]]]:
@@ -243,29 +241,32 @@ def fit_up_to(data: Trajectories, kind: str, amplitude: float) -> Fitted:
 
 def find_reach(
     data: Trajectories,
-    kind: str,
+    kinds: Sequence[str],
     reach: float | None = None,
-    beyond: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> Reached:
-    """Fit a kind of model as far as it holds.
+    """Fit models as far as one of them holds.
 
     From the largest amplitude downwards, the first up to which the worst held-out roll-out is good is
-    the reach; where there is none, the amplitude with the smallest worst error is. A model that is of
-    use above some amplitude only, and dear, is tried from there upwards for as long as it is good. The curve
-    holds a fit of its own for every amplitude tried above the reach, and the error of the one that counts below.
+    the reach; where there is none, the amplitude with the smallest worst error is. The first kind is
+    tried at every amplitude. The others are dear, and mend what it nearly does: they are tried where it is usable and
+    not good, at :data:`MEMORY_TRIES` amplitudes at most.
 
     Parameters
     ----------
     data : Trajectories
-    kind : str
+    kinds : sequence of str
         of :data:`FIT`
     reach : float, optional
-        instead of looking for it: fit up to the smallest amplitude that covers this one
-    beyond : float
-        look above this amplitude only, for a model that is of no use below
+        instead of looking for it: fit all kinds up to the smallest amplitude that covers this one
     progress : callable, optional
         called with the share of the work just done
+
+    Returns
+    -------
+    reached : Reached
+        its curve holds a fit of its own for every amplitude tried from the reach upwards, and the error of the one
+        that counts below
 
     Raises
     ------
@@ -275,22 +276,27 @@ def find_reach(
     grades = data.grades
     if not grades:
         raise SpinloomError("calibration: expected at least two trajectories to fit to and one to test on, got fewer")
-    if reach is None:
-        sought = [a for a in grades if a > beyond] or grades[:1]
-        sought = sought[::-1] if beyond else sought
-    else:
-        sought = [min((a for a in grades if a >= reach), default=grades[0])]
-    tried: list[Fitted] = []
+    sought = grades if reach is None else [min((a for a in grades if a >= reach), default=grades[0])]
+    fits: list[tuple[str, Fitted]] = []
+    tries = MEMORY_TRIES
     for amplitude in sought:
-        tried.append(fit_up_to(data, kind, amplitude))
+        here = [(kinds[0], fit_up_to(data, kinds[0], amplitude))]
+        first = verdict(here[0][1].worst)
+        if tries and first != "good" and (first == "usable" or reach is not None):
+            here += [(kind, fit_up_to(data, kind, amplitude)) for kind in kinds[1:]]
+            tries -= 1
+        fits += here
         if progress is not None:
             progress(1 / len(sought))
-        if (verdict(tried[-1].worst) == "good") != bool(beyond):
+        if any(verdict(fit.worst) == "good" for _, fit in here):
             break
-    best = max(tried, key=_rank)
-    curve = [best.point(a) for a in reversed(grades) if a < best.amplitude]
-    above = sorted((fit for fit in tried if fit.amplitude >= best.amplitude), key=lambda fit: fit.amplitude)
-    return Reached(kind, best, curve + [fit.point(fit.amplitude) for fit in above])
+    kind, best = max(fits, key=lambda one: _rank(one[1]))
+    curve = [{**best.point(a), "kind": kind} for a in reversed(grades) if a < best.amplitude]
+    for amplitude in reversed([a for a in sought if a >= best.amplitude]):
+        of_it = [(name, fit) for name, fit in fits if fit.amplitude == amplitude]
+        name, fit = min(of_it, key=lambda one: one[1].worst)
+        curve.append({**fit.point(amplitude), "kind": name})
+    return Reached(kind, best, curve)
 
 
 def _rank(fit: Fitted) -> tuple[bool, float, float]:

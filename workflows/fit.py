@@ -98,12 +98,13 @@ def _name(model: CalibratedModel) -> str:
 def curve_table(model: CalibratedModel) -> Table:
     """Errors of held-out roll-outs against the amplitude of the drives."""
     table = Table(title="held-out roll-outs, drives up to", box=None, title_justify="left")
-    for heading in ("of J_max", "worst", "median", "trajectories", ""):
+    for heading in ("of J_max", "worst", "median", "trajectories", "model", ""):
         table.add_column(heading, justify="right")
     for point in model.info["reach_curve"]:
         worst, median = (np.inf if point[key] is None else point[key] for key in ("worst", "median"))
         here = "<- reach" if point["amplitude"] == model.info["amplitude"] else ""
-        table.add_row(f"{point['amplitude']:g}", f"{worst:.2g}", f"{median:.2g}", str(point["trajectories"]), here)
+        kind, count = point["kind"].replace("_", " "), str(point["trajectories"])
+        table.add_row(f"{point['amplitude']:g}", f"{worst:.2g}", f"{median:.2g}", count, kind, here)
     return table
 
 

@@ -21,7 +21,7 @@ from spinloom.device_models.provenance import data_folder, stamp
 from spinloom.networks.measures import GENERATES
 from spinloom.networks.tasks import task_name
 from spinloom.networks.training import Training
-from spinloom.reduced_models.model import CalibratedModel, fit_model, load_model
+from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, fit_model, load_model
 from spinloom.workflows.advice import advise
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
@@ -134,7 +134,7 @@ def tune_stage(
     found = None if model_path is not None else advised(card)
     calibration, model = _model(card, choice, beside, model_path, found)
     shares = (1.0, 0.7, 0.5) if calibration is not None else (1.0,)
-    search = Search(model, wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares)
+    search = Search(_quick(model, calibration), wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares)
     tuning = Tuning(card, device, model, wish, beside, search, began, calibration, found)
     try:
         if model.verdict == "unfit":
@@ -165,6 +165,20 @@ def _model(
     calibrate_stage(card, choice, protocol, calibration)
     fit_stage(calibration, "auto", fitted)
     return calibration, load_model(fitted)
+
+
+def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
+    """What is searched on: ten times as quick as a model with a memory is a flow map of the same reach, if usable."""
+    if model.kind in WITHOUT_MEMORY or calibration is None:
+        return model
+    quick = fit_model(load_calibration(calibration), "flow_map", model.scale.reach)
+    if quick.verdict == "unfit":
+        return model
+    say(
+        f"searching on a flow map (off by {quick.holdout_nrmse:.2g}), which is quicker; finalists are trained and "
+        f"judged on the {model.kind.replace('_', ' ')}"
+    )
+    return quick
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,7 @@ def with_memory(monkeypatch):
 
 def test_auto_asks_a_kind_with_a_memory_only_beyond_the_reach_of_the_flow_map(graded, with_memory, monkeypatch):
     monkeypatch.setattr(reach, "GOOD", 1.0)
+    monkeypatch.setattr(reach, "USABLE", 1e9)
     monkeypatch.setattr(models, "KINDS", {"flow_map": FlowMap, "memory": models.KINDS["memory"]})
     assert fitted(graded, "auto").scale.reach == 1
     assert with_memory == []
@@ -168,6 +169,20 @@ def test_auto_asks_a_kind_with_a_memory_only_beyond_the_reach_of_the_flow_map(gr
     assert type(found.estimator) is FlowMap
     assert fitted(spoilt(graded, 1.0)).scale.reach == 0.5
     assert with_memory == [1.0]
+
+
+def test_auto_asks_it_where_the_flow_map_is_usable_from_there_downwards(graded, with_memory, monkeypatch):
+    """What a flow map cannot follow at all, nothing dear is wasted on; its error stays on the curve."""
+    monkeypatch.setattr(models, "KINDS", {"flow_map": FlowMap, "memory": models.KINDS["memory"]})
+    monkeypatch.setattr(reach, "GOOD", 0.0)
+    for usable, tried in ((1e9, [1.0, 0.5]), (0.0, [])):
+        with_memory.clear()
+        monkeypatch.setattr(reach, "USABLE", usable)
+        found = fitted(graded, "auto")
+        assert with_memory == tried
+        curve = {point["amplitude"]: point["kind"] for point in found.info["reach_curve"]}
+        assert max(curve) == 1.0
+        assert set(curve.values()) <= {"flow_map", "memory"}
 
 
 def test_the_reach_and_its_curve_are_kept(graded, tmp_path):
