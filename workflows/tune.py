@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -286,12 +286,16 @@ class Tuning:
         """The model as 'spinloom run' will fit it, for the reach that a candidate takes."""
         share = candidate.params["share"]
         if share not in self.models:
+            reach = share * self.model.scale.reach
+            amplitudes = (*self.model.info["protocol"].get("grades", ()), 1.0)
             if share == 1 or self.calibration is None:
                 self.models[share] = self.model
+            elif min(a for a in amplitudes if a >= reach) == self.model.info["amplitude"]:
+                # The same drives cover it, so that the same fit would follow.
+                self.models[share] = replace(self.model, scale=self.model.scale.model_copy(update={"reach": reach}))
             else:
-                say(f"fitting the model again, up to {share * self.model.scale.reach:g} of J_max")
-                data = load_calibration(self.calibration)
-                self.models[share] = fit_model(data, self.model.kind, share * self.model.scale.reach)
+                say(f"fitting the model again, up to {reach:g} of J_max")
+                self.models[share] = fit_model(load_calibration(self.calibration), self.model.kind, reach)
         return self.models[share]
 
     def _chosen(self, finalists: list[Candidate]) -> Candidate:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spinloom.device_models.calibration import Protocol
+from spinloom.device_models.calibration import Protocol, load_calibration
 from spinloom.device_models.card import load_card
 from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.ubermag import card_toml
-from spinloom.reduced_models.model import load_model
+from spinloom.reduced_models.model import fit_model, load_model
 from spinloom.workflows import advice, search, tune
 from spinloom.workflows.settings import load_experiment
 from spinloom.workflows.tune import Wish, tune_stage
@@ -91,6 +91,16 @@ def test_what_is_reported_is_of_seeds_that_nothing_else_has_seen(small, coarse_m
     searched = {3 * 1000 + 100_000 + 100 * rung + k for rung in (0, 1) for k in range(4)}
     chosen, judged = set(tuning.seeds("choose")), set(tuning.seeds("judge"))
     assert not searched & chosen and not (searched | chosen) & judged  # noqa: PT018
+
+
+def test_a_smaller_reach_that_the_same_drives_cover_is_the_same_fit(coarse_model, coarse_calibration_path, monkeypatch):
+    """Every drive of the calibration has full amplitude, so that 'spinloom run' would fit the same again."""
+    again = fit_model(load_calibration(coarse_calibration_path), coarse_model.kind, 0.5)
+    monkeypatch.delattr(tune, "fit_model")
+    tuning = tune.Tuning(None, None, coarse_model, Wish(), None, None, 0.0, coarse_calibration_path)
+    found = tuning.model_at(search.Candidate(0, {"share": 0.5}))
+    assert found.scale == again.scale
+    np.testing.assert_array_equal(found.estimator.coef_, again.estimator.coef_)
 
 
 def test_an_interrupted_search_keeps_what_it_found(small, card_path, coarse_model_path, tmp_path, monkeypatch):
