@@ -11,8 +11,8 @@ import numpy as np
 
 SPHERE = 3
 """A state of three components is a magnetisation: it lives on a sphere."""
-MANY = 256
-"""Points from which on monomials are built up from lower ones."""
+MANY = 4096
+"""Points times columns squared from which on monomials are built up from lower ones, by measurement."""
 
 
 @cache
@@ -52,8 +52,8 @@ def exponents(n_features: int, degree: int, sphere_axis: int | None = None) -> n
 def monomials(x: Any, powers: np.ndarray) -> Any:
     """Evaluate monomials: with NumPy those of a NumPy array, else with JAX.
 
-    Few points are looked up in tables of powers, which compiles in half the time; for many, those of each degree
-    are made of those of the degree below, which runs twice as fast.
+    Few points are looked up in tables of powers, which costs a product for every column, and compiles in half the
+    time; for many, and for many columns, those of each degree are made of those of the degree below.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def monomials(x: Any, powers: np.ndarray) -> Any:
     -------
     values : (..., n_monomials) array
     """
-    steps = None if x.size < MANY * x.shape[-1] else _steps(powers)
-    return _looked_up(x, powers) if steps is None else _built_up(x, steps)
+    steps = None if x.size * x.shape[-1] < MANY else _steps(powers)
+    return _looked_up(x, powers) if steps is None else _built_up(x, *steps)
 
 
 def _looked_up(x: Any, powers: np.ndarray) -> Any:
@@ -80,35 +80,36 @@ def _looked_up(x: Any, powers: np.ndarray) -> Any:
     return value
 
 
-def _built_up(x: Any, steps: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+def _built_up(x: Any, steps: list[tuple[np.ndarray, np.ndarray]], order: np.ndarray) -> Any:
     xp = _namespace(x)
     columns = xp.moveaxis(x, -1, 0)
     level, levels = xp.ones_like(columns[:1]), []
     for lower, column in steps:
         level = level[lower] * columns[column]
         levels.append(level)
-    return xp.moveaxis(xp.concatenate(levels), 0, -1)
+    values = xp.concatenate(levels)
+    return xp.moveaxis(values if (np.diff(order) == 1).all() else values[order], 0, -1)
 
 
 def _namespace(x: Any) -> Any:
     return np if isinstance(x, np.ndarray) else jnp
 
 
-def _steps(powers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]] | None:
+def _steps(powers: np.ndarray) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray] | None:
     """For each degree, of which monomial of the degree below and which column each is the product.
 
-    None for monomials that are not in the order of their degree, or whose factors are not all among them.
+    And where each of the powers is among the monomials in the order of their degree. None if the factors of one are
+    not all among them.
     """
     total = powers.sum(axis=1)
-    if not len(powers) or (np.diff(total) < 0).any() or total[0] != 1:
-        return None
+    order = np.argsort(total, kind="stable")
     steps, below = [], {(0,) * powers.shape[1]: 0}
-    for degree in range(1, int(total[-1]) + 1):
-        rows = [tuple(row) for row in powers[total == degree].tolist()]
+    for degree in range(1, int(total.max(initial=0)) + 1):
+        rows = [tuple(row) for row in powers[order][total[order] == degree].tolist()]
         lowered = [[(below.get((*row[:c], row[c] - 1, *row[c + 1 :])), c) for c in range(len(row))] for row in rows]
         chosen = [next(((at, c) for at, c in each if at is not None), None) for each in lowered]
         if None in chosen or not chosen:
             return None
         steps.append((np.array([step[0] for step in chosen if step]), np.array([step[1] for step in chosen if step])))
         below = {row: at for at, row in enumerate(rows)}
-    return steps
+    return (steps, np.argsort(order)) if steps and total.min() > 0 else None

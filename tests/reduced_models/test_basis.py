@@ -25,9 +25,12 @@ def test_values_are_numpys(rows):
     np.testing.assert_allclose(monomials(x, powers), np.prod(x[:, None, :] ** powers, axis=-1), rtol=1e-12)
 
 
-@pytest.mark.parametrize("powers", [[[2, 0], [0, 3]], [[1, 1], [1, 0]], [[0, 0], [1, 0]], [[1, 0], [0, 3]]])
+@pytest.mark.parametrize(
+    "powers",
+    [[[2, 0], [0, 3]], [[1, 1], [1, 0]], [[0, 0], [1, 0]], [[1, 0], [0, 3]], [[1, 0], [2, 0], [0, 1]]],
+)
 def test_any_set_of_monomials_can_be_evaluated(powers):
-    """Files may name any: those whose factors are missing, or come later."""
+    """Files may name any: those whose factors are missing or come later, the constant, any order."""
     x = np.random.default_rng(3).uniform(-2, 2, (300, 2))
     np.testing.assert_allclose(monomials(x, np.array(powers)), np.prod(x[:, None, :] ** np.array(powers), axis=-1))
 
