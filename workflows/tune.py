@@ -34,8 +34,8 @@ from spinloom.workflows.tune_page import draw_page
 
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
-FINALISTS = 3
-CHOSEN_ON, JUDGED_ON = 4, 10
+FINALISTS = 4
+CHOSEN_ON, JUDGED_ON = 8, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
 """Of each free run of these."""
