@@ -31,7 +31,7 @@ RESONANCES = (0.7, 6.0)
 """Periods that are tried, in periods of the resonance."""
 SHORTEST, LONGEST = 16, 400
 """Periods that are tried, in ticks."""
-CLOCK_COSTS, SPEED_COUNTS = 0.3, 0.5
+CLOCK_COSTS, SPEED_COUNTS = 0.3, 0.25
 """A clock, and a period ten times as long, have to lower the mean log10 of the error by this much."""
 
 
