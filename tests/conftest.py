@@ -54,6 +54,17 @@ def path_without(names: set[str], mirrors: Path) -> str:
     return os.pathsep.join(map(str, folders))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what XLA compiles, for this run and the next: most of a first run is compilation, much of it twice."""
+    if not hasattr(config, "cache"):  # -p no:cacheprovider
+        return
+    compiled = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("compiled")))
+    jax.config.update("jax_compilation_cache_dir", compiled)
+    for name, least in (("min_compile_time_secs", 0), ("min_entry_size_bytes", -1)):
+        os.environ.setdefault(f"JAX_PERSISTENT_CACHE_{name.upper()}", str(least))  # for programs that tests start
+        jax.config.update(f"jax_persistent_cache_{name}", least)
+
+
 MANY_MAPS = 20_000
 
 
