@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,9 @@ def generators(
 
 
 def train_recognise(
-    model: CalibratedModel, settings: RecogniseSettings, seeds: list[int]
+    model: CalibratedModel, settings: RecogniseSettings, seeds: list[int], tell: bool = True
 ) -> tuple[Weights, list[Recognition], list[dict[str, Any]]]:
-    """Train classifiers on fresh trials and test them on others.
+    """Train classifiers on fresh trials and test them on others; ``tell`` their progress.
 
     Returns
     -------
@@ -247,7 +248,8 @@ def train_recognise(
     period, node = settings.ticks(model), model.scaled
     ticks = settings.periods * period
     timing: dict[str, Any] = {"period_ticks": period, "periods": settings.periods}
-    with progress("train and test recognition", 2 * ticks * len(seeds)) as advance:
+    told = progress("train and test recognition", 2 * ticks * len(seeds)) if tell else nullcontext(lambda _: None)
+    with told as advance:
         for seed in seeds:
             weights = draw(settings.topology, [seed], len(CLASSES))
             first, second = (stream(seed, purpose) for purpose in ("training trials", "test trials"))

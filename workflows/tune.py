@@ -357,6 +357,7 @@ class Tuning:
         rng = np.random.default_rng([self.wish.seed, 7])
         base = override(RecogniseSettings(), period_ticks=candidate.params["period_ticks"])
         tried = []
+        say(f"trying {RECOGNISERS} settings for recognition")
         for k in range(RECOGNISERS):
             drawn = {
                 "spectral_radius": float(np.exp(rng.uniform(np.log(0.03), np.log(2.0)))),
@@ -367,7 +368,7 @@ class Tuning:
             topology = base.topology if k == 0 else override(base.topology, **drawn)
             topology = override(topology, nodes=self.wish.nodes)
             settings = override(base, topology=topology.model_dump(), train_trials=TRIALS // 5, test_trials=TRIALS // 5)
-            _, _, results = train_recognise(model, settings, self.seeds("choose")[:1])
+            _, _, results = train_recognise(model, settings, self.seeds("choose")[:1], tell=False)
             tried.append((results[0]["accuracy"], topology))
         best = max(range(RECOGNISERS), key=lambda k: (tried[k][0], -k))
         settings = override(base, seed=self.seeds("judge")[0], topology=tried[best][1].model_dump())

@@ -111,3 +111,19 @@ def test_recognition_needs_no_finish(coarse_model, networks):
     (same,), (result,) = finish_stage([other], coarse_model, choose_engine("embedded"))
     assert same is other
     assert "for networks that generate" in result["why"]
+
+
+@pytest.mark.oommf
+@pytest.mark.slow
+def test_live_processes_of_oommf_give_the_same_finish(oommf, spinloom, coarse_model_path, networks, tmp_path):
+    net, told, finished = tmp_path / "sine.nc", {}, {}
+    save_network(networks[0], net, coarse_model_path)
+    for engine in ("oommf", "embedded"):
+        out = tmp_path / f"{engine}.nc"
+        outcome = spinloom("finish", net, "--engine", engine, "--rounds", 1, "--out", out, "--json")
+        assert outcome.code == 0, outcome.err
+        told[engine], (finished[engine], _) = outcome.json, load_network(out)
+    for key in ("share", "drift_before", "drift_after", "node_difference"):
+        assert told["oommf"][key] == pytest.approx(told["embedded"][key], abs=1e-4), key
+    readouts = [finished[engine].weights.w_out for engine in ("oommf", "embedded")]
+    np.testing.assert_allclose(*readouts, rtol=1e-3, atol=1e-5)
