@@ -12,6 +12,8 @@ import numpy as np
 from scipy.constants import Boltzmann, mu_0
 
 from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines.fields import linear_field
+from spinloom.device_models.engines.mirrors import in_order
 from spinloom.device_models.engines.vectors import Components, FieldMap, combine, components, cross, dot, pick
 from spinloom.device_models.errors import SpinloomError, SpinloomWarning
 
@@ -24,6 +26,8 @@ THERMAL = Boltzmann * 300
 """k_B T at 300 K (J)."""
 LOWER = 1e-6 * THERMAL
 """A fall by less than this (J) is none."""
+AT_REST = 1.0
+"""Fields of another solver with a larger torque than this (A/m) do not rest here, and are not tried."""
 
 
 class Saddle(SpinloomWarning):
@@ -65,6 +69,38 @@ def equilibria(cards: Sequence[DeviceCard], field: Any) -> Components:
             )
     x, y, z = pick(_off_saddles(sought, field, which, m), member)
     return (x, y, z)
+
+
+def lower_states(cards: Sequence[DeviceCard], fields: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+    """Where the cards' equilibria fall if pushed, of fields that another solver relaxed.
+
+    Warns as :func:`equilibria` does.
+
+    Parameters
+    ----------
+    cards : sequence of n DeviceCard
+    fields : sequence of n (nx, ny, nz, 3) ndarray
+        unit vectors, zero outside the magnetic cells
+
+    Returns
+    -------
+    means : list of (3,) ndarray or None
+        <m> of the lower state; None for a field that a push does not leave, or that does not rest in this engine
+    """
+    found: dict[tuple, np.ndarray | None] = {}
+    for card, grid in zip(cards, fields, strict=True):
+        key = _resting_values(card)
+        if key in found:
+            continue
+        mask = card.geometry.mask()
+        field, which = linear_field([card], mask), np.zeros(1, int)
+        x, y, z = grid[in_order(mask)[0]].T[:, :, None]
+        m = lower = (x, y, z)
+        _, torque = _descend(field, which, components([card.bias.H]), m, np.inf, 0)
+        if torque[0] <= AT_REST:
+            lower = _off_saddles([card], field, which, m)
+        found[key] = None if lower is m else np.array([a.mean() for a in lower])
+    return [found[_resting_values(card)] for card in cards]
 
 
 def _off_saddles(cards: Sequence[DeviceCard], field: Any, which: np.ndarray, m: Components) -> Components:

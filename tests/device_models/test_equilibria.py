@@ -11,7 +11,7 @@ from scipy.constants import mu_0
 
 from spinloom.device_models.engines import equilibria
 from spinloom.device_models.engines.embedded import EmbeddedEngine
-from spinloom.device_models.engines.equilibria import Saddle
+from spinloom.device_models.engines.equilibria import Saddle, lower_states
 
 TICK = 7.5e-12
 
@@ -65,3 +65,19 @@ def test_of_several_devices_only_those_on_a_saddle_are_moved(coarse_card, alter)
     mask = coarse_card.geometry.mask()
     assert both[1][mask][:, 1].mean() > 0.99
     np.testing.assert_allclose(both[0][mask], rest(coarse_card), rtol=0, atol=1e-9)
+
+
+def test_a_saddle_that_another_solver_found_is_told(coarse_card, alter, monkeypatch):
+    against = alter(coarse_card, start={"m": (0.0, -1.0, 0.0)})
+    monkeypatch.setattr(equilibria, "PUSHES", 0)
+    fields = [EmbeddedEngine(card, TICK).equilibria[0] for card in (coarse_card, against)]
+    monkeypatch.undo()
+    with pytest.warns(Saddle, match="disc60 relaxes from"):
+        found = lower_states([coarse_card, against, coarse_card], [*fields, fields[0]])
+    assert found[0] is found[2] is None
+    np.testing.assert_allclose(found[1], rest(coarse_card).mean(axis=0), atol=1e-6)
+
+
+def test_what_does_not_rest_here_is_not_tried(coarse_card):
+    uniform = coarse_card.geometry.mask()[..., None] * np.array([0.0, 0.0, 1.0])
+    assert lower_states([coarse_card], [uniform]) == [None]

@@ -8,8 +8,9 @@ from types import TracebackType
 
 import numpy as np
 
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import DeviceCard, Start
 from spinloom.device_models.engines import SILENT_S
+from spinloom.device_models.engines.equilibria import lower_states
 from spinloom.device_models.engines.oommf import batch, mif
 from spinloom.device_models.engines.oommf.installation import Installation
 from spinloom.device_models.engines.oommf.live import LiveNodes
@@ -35,7 +36,7 @@ class OommfEngine:
         duration of one tick (s)
     initial : (nx, ny, nz, 3) ndarray, optional
         field that every device starts from, as it is; without it OOMMF relaxes the cards' own
-        starts, each once
+        starts, each once, and those that come to rest on a saddle from the state beside it
     installation : Installation
     side_by_side : int, optional
         runs at a time, and live nodes that compute at a time but for one more, which waits for
@@ -83,7 +84,12 @@ class OommfEngine:
         """The field that each device starts from."""
         if initial is not None:
             return [checked_field(card, initial) for card in self.cards]
-        return batch.relax(self.host, self.cards, self.side_by_side)
+        fields = batch.relax(self.host, self.cards, self.side_by_side)
+        lower = {k: m for k, m in enumerate(lower_states(self.cards, fields)) if m is not None}
+        again = [self.cards[k].model_copy(update={"start": Start(m=tuple(m))}) for k, m in lower.items()]
+        for k, field in zip(lower, batch.relax(self.host, again, self.side_by_side), strict=True):
+            fields[k] = field
+        return fields
 
     @property
     def version(self) -> str:

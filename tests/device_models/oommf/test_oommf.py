@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.engines.equilibria import Saddle
 from spinloom.device_models.engines.oommf.engine import OommfEngine
 from spinloom.device_models.engines.oommf.live import NodeError
 from spinloom.device_models.oersted import oersted_pattern
@@ -39,6 +40,14 @@ def test_it_repeats_the_stored_run(of_card, disc, oommf):
 def test_it_relaxes_to_the_embedded_engines_field(of_card, disc):
     with of_card(disc) as engine:
         np.testing.assert_allclose(engine.equilibria, EmbeddedEngine(disc, TICK).equilibria, atol=1e-5)
+
+
+def test_a_start_against_the_bias_is_told_and_relaxed_from_the_state_beside_it(of_card, coarse_card, alter):
+    with (
+        pytest.warns(Saddle, match="disc60 relaxes from"),
+        of_card(alter(coarse_card, start={"m": (0.0, -1.0, 0.0)})) as engine,
+    ):
+        np.testing.assert_allclose(engine.equilibria, EmbeddedEngine(coarse_card, TICK).equilibria, atol=1e-5)
 
 
 def test_live_nodes_follow_a_batch(of_card, coarse_card):
