@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("seeds and full-periods: expected at least 1 of each")
     try:
         experiment, card = load_experiment(options.experiment)
-        model = made(experiment, card) if options.model is None else load_model(options.model)
+        model = made(experiment, card) if options.model is None else taken(options.model, experiment)
         first = experiment.generate.seed if options.first is None else options.first
         with warnings.catch_warnings():  # every line says what share was outside
             warnings.simplefilter("ignore", SpinloomWarning)
@@ -80,6 +80,17 @@ def made(experiment: Experiment, card: DeviceCard) -> CalibratedModel:
     with open_engine(EMBEDDED, card, protocol.tick) as engine, progress("calibrate", protocol.n_ticks) as advance:
         data = calibrate(card, engine, protocol, advance)
     return fit_model(data, experiment.model, experiment.reach)
+
+
+def taken(path: Path, experiment: Experiment) -> CalibratedModel:
+    """A model that is at hand, if the experiment would have made it so: its settings are in units of the reach."""
+    model = load_model(path)
+    if experiment.reach not in ("auto", model.scale.reach):
+        raise SpinloomError(
+            f"model: expected one of reach {experiment.reach:g}, as the experiment asks, got {model.scale.reach:g}; "
+            "leave --model out to calibrate and fit anew"
+        )
+    return model
 
 
 def trained(experiment: Experiment, model: CalibratedModel, seeds: range) -> list[TrainedNetwork]:

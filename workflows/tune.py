@@ -21,7 +21,7 @@ from spinloom.device_models.provenance import data_folder, stamp
 from spinloom.networks.measures import GENERATES
 from spinloom.networks.tasks import task_name
 from spinloom.networks.training import Training
-from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, fit_model, load_model
+from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, fit_model, load_model, save_model
 from spinloom.workflows.advice import advise
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
@@ -42,6 +42,8 @@ FREE_PERIODS = 100
 RECOGNISERS, TRIALS = 12, 400
 """Settings that are tried for recognition, and trials on which the best of them is trained, and tested."""
 TRIES = 2
+SHARES = (1.0, 0.7, 0.5)
+"""Of the model's reach, that networks may stay within."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def tune_stage(
     began = time.perf_counter()
     found = None if model_path is not None else advised(card)
     calibration, model = _model(card, choice, beside, model_path, found)
-    shares = (1.0, 0.7, 0.5) if calibration is not None else (1.0,)
+    shares = SHARES if calibration is not None else (1.0,)
     search = Search(_quick(model, calibration), wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares)
     tuning = Tuning(card, device, model, wish, beside, search, began, calibration, found)
     try:
@@ -322,6 +324,8 @@ class Tuning:
     def _judged(self, candidate: Candidate) -> dict[str, Any]:
         """Figures of the chosen candidate on fresh seeds; the experiment is written."""
         model = self.model_at(candidate)
+        if model is not self.model:
+            save_model(model, self.beside.file("model.nc"))
         recognise, recognised = self._recogniser(model, candidate)
         self.write(candidate, recognise, "Found by 'spinloom tune'; not judged yet.")
         told = self._trained(candidate, self.seeds("judge"))

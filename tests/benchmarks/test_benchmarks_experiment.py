@@ -47,3 +47,11 @@ def test_a_mistake_is_told_without_a_traceback(bench, options, capsys):
         bench(*options)
     assert error.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_a_model_of_another_reach_than_the_experiments_is_refused(bench, tmp_path, capsys):
+    path = tmp_path / "short.toml"
+    path.write_text("reach = 0.3\n" + path.read_text())
+    with pytest.raises(SystemExit):
+        bench()
+    assert "expected one of reach 0.3, as the experiment asks" in capsys.readouterr().err

@@ -86,6 +86,16 @@ def test_tune_writes_an_experiment_its_record_and_its_page(tuned, coarse_card):
     assert written.reach == pytest.approx(result["reach"])
 
 
+def test_the_model_beside_an_experiment_is_the_one_that_it_asks_for(
+    tuned, coarse_model, coarse_calibration_path, monkeypatch
+):
+    monkeypatch.setattr(tune, "SHARES", (0.5,))
+    monkeypatch.setattr(tune, "_model", lambda *_: (coarse_calibration_path, coarse_model))
+    out, outcome = tuned()
+    assert outcome.code in (0, 3), outcome.err
+    assert load_experiment(out)[0].reach == load_model(out.with_name("tuned.model.nc")).scale.reach == 0.5
+
+
 def test_what_is_reported_is_of_seeds_that_nothing_else_has_seen(small, coarse_model):
     tuning = tune.Tuning(None, None, coarse_model, Wish(seed=3), None, None, 0.0, None)
     searched = {3 * 1000 + 100_000 + 100 * rung + k for rung in (0, 1) for k in range(4)}
