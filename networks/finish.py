@@ -1,20 +1,17 @@
-"""The finish: the trim of the phase, on the nodes that a network is meant for.
+"""The finish: a read-out trained again, on reduced nodes that are corrected by what full ones do.
 
-A network that was trained on reduced nodes and runs on full ones keeps its shape and loses its
-rhythm: what the reduced model lacks shows first as a drift of the phase, one number per network.
-One number mends it, the share of the slope's read-out that is added to w, as in
-:func:`spinloom.networks.training.trim_phase`. But full nodes are dear, live ones cannot go back, and a
-drift of a thousandth of a radian per period hides behind transients for tens of periods. So the drift
-is not read off the few periods that the full nodes run. What is read off is how their signals
-differ from those of reduced nodes under the very same drives, tick by tick of a period; with these
-differences added to its signals, the reduced network goes where the full one goes, and its drift in
-the long run costs nothing.
+A network that was trained on reduced nodes and runs on full ones loses its rhythm first, and where it is
+driven fast its shape too: the read-out leans on differences between signals that are smaller than what the
+reduced model lacks. But full nodes are dear, and live ones cannot go back. So they are not trained on.
+What is taken from them is how their signals differ from those of reduced nodes under the very same
+drives, in every tick of a period. With these differences added to its signals, the reduced network goes where
+the full one goes, and there it can be trained with all the noise, periods and tries that training takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,22 +20,20 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import Around, Node
+from spinloom.device_models.node import Around, Node, which_devices
 from spinloom.device_models.scan import advance as scan
-from spinloom.networks.loop import LoopState, Record, simulate
+from spinloom.networks.loop import LoopState, Record, readout, simulate
 from spinloom.networks.measures import shape_error
-from spinloom.networks.store import TrainedNetwork
 from spinloom.networks.topology import Weights
-from spinloom.networks.training import WASHOUT, trim_phase
-from spinloom.networks.trials import generate, per_network
+from spinloom.networks.training import WASHOUT, Training, learn, trim_phase
+from spinloom.networks.trials import FreeRun, clock_ticks, generate, per_network
 
 TRIM_ROUNDS, TRIM_PERIODS = 8, 100
 """Free runs of the corrected reduced network, and periods in each."""
 GUIDE_TICK = 0.002
 """About what a tick of the reduced network costs, as a share of one in full micromagnetics."""
 _KEPT_SHAPE = 0.3
-"""A network whose shape error is larger does not generate: its phase means nothing."""
+"""A network whose shape error is larger does not generate on full nodes, whatever its read-out."""
 Progress = Callable[[float], None] | None
 
 
@@ -48,9 +43,9 @@ class Plan(BaseModel):
     Attributes
     ----------
     washout : int
-        periods from equilibrium with the target fed back
+        periods from equilibrium with the target fed back; the read-out is trained on what they show
     rounds : int
-        how often the share is set anew
+        how often the phase is trimmed afterwards, on what the closed loop shows
     periods : int
         of each round in closed loop
     """
@@ -72,10 +67,10 @@ class Plan(BaseModel):
         """
         return self.washout + self.rounds * self.periods
 
-    @property
-    def work(self) -> float:
+    def work(self, how: Training, clocked: bool) -> float:
         """The same with what the reduced network runs, as far as that costs anything (periods)."""
-        return self.total + GUIDE_TICK * self.rounds * TRIM_ROUNDS * (WASHOUT + TRIM_PERIODS)
+        trims = 0 if clocked else self.rounds * TRIM_ROUNDS * (WASHOUT + TRIM_PERIODS)
+        return self.total + GUIDE_TICK * (how.lasts(clocked) + trims)
 
 
 class Finished(NamedTuple):
@@ -85,60 +80,73 @@ class Finished(NamedTuple):
     ----------
     weights : Weights
         with new read-outs; those of networks that do not generate are as they were
-    share : (S,) ndarray
-        of the lead that was added (ticks)
-    before, after : (S,) ndarray
-        drift in the long run with the old read-out and with the new one (rad per period)
+    before, after : FreeRun
+        of the corrected reduced networks, with the old read-outs and with the new: what full nodes are
+        expected to do
     difference : (S,) ndarray
         largest difference of any node's signal from the guide's under the same drives, in units of
         the network
     finished : (S,) bool ndarray
-        whether the network generates, so that it could be finished
+        whether the network generates on these nodes, so that it has a new read-out
     """
 
     weights: Weights
-    share: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
+    before: FreeRun
+    after: FreeRun
     difference: np.ndarray
     finished: np.ndarray
 
 
 class Ticking(NamedTuple):
-    """State of a corrected node: that of the node itself, and ticks since the start of a period."""
+    """State of corrected nodes: that of the nodes, ticks since the start of a period, and which correction each has."""
 
     nodes: Any
     tick: Any
+    which: Any
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["node", "difference"], meta_fields=[])
+@partial(jax.tree_util.register_dataclass, data_fields=["node", "difference"], meta_fields=["inner"])
 @dataclass(frozen=True)
 class Corrected(Around):
     """A node whose signals are corrected by what they lack in every tick of a period.
 
+    Every correction counts as a device of its own.
+
     Attributes
     ----------
     node : Node
-    difference : (period_ticks, n) array
+    difference : (period_ticks, devices) array
         to be added to the signal at the end of each tick
+    inner : tuple of int, optional
+        which device of ``node`` each is
     """
 
     node: Any
     difference: Any
+    inner: tuple[int, ...] | None = None
+
+    @property
+    def devices(self) -> int:
+        """How many corrections there are."""
+        return self.difference.shape[1]
 
     def start(
         self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
     ) -> Ticking:
         """Put ``n`` devices in equilibrium, at the start of a period."""
-        return Ticking(self.node.start(n, seed, devices, progress), jnp.zeros((), int))
+        which = which_devices(n, devices, self.devices)
+        inner = None if self.inner is None else np.array(self.inner)[which]
+        return Ticking(self.node.start(n, seed, inner, progress), jnp.zeros((), int), jnp.asarray(which))
 
     def step(self, state: Ticking, inputs: Any) -> Ticking:
         """Advance by one tick."""
-        return Ticking(self.node.step(state.nodes, inputs), (state.tick + 1) % len(self.difference))
+        return state._replace(
+            nodes=self.node.step(state.nodes, inputs), tick=(state.tick + 1) % self.difference.shape[0]
+        )
 
     def observe(self, state: Ticking) -> Any:
         """The signal of the node, corrected."""
-        return self.node.observe(state.nodes) + jnp.asarray(self.difference)[state.tick - 1]
+        return self.node.observe(state.nodes) + jnp.asarray(self.difference)[state.tick - 1, state.which]
 
     def moment(self, state: Ticking) -> Any:
         """``<m>`` of the node, as it is."""
@@ -149,14 +157,15 @@ def finish(
     node: Node,
     weights: Weights,
     f: np.ndarray,
-    lead: np.ndarray,
     guide: Node,
+    how: Training,
     plan: Plan | None = None,
     progress: Progress = None,
     *,
+    clock: np.ndarray | None = None,
     state: LoopState | None = None,
 ) -> Finished:
-    """Take the drift out of the phase of S networks, on any kind of node.
+    """Train S networks again for the nodes that they are meant for, of any kind.
 
     Parameters
     ----------
@@ -166,56 +175,59 @@ def finish(
         trained networks
     f : (period_ticks,), (period_ticks, K) or (period_ticks, S, K) ndarray
         one period of the target
-    lead : (S, K, N + 1) ndarray
-        read-outs of the target's slope, from :class:`spinloom.networks.training.Trained`
     guide : Node
         a cheap node that is close to the first and can be started again: the reduced model as a
         network takes it
+    how : Training
+        as the networks were trained
     plan : Plan, optional
     progress : callable, optional
         called with the number of ticks of ``node`` just done, and with shares of one for those of the guide
+    clock : (period_ticks,) or (period_ticks, S) ndarray, optional
+        one period of the input s; it keeps the time, so that no phase is trimmed
     state : LoopState, optional
         of ``node`` in equilibrium, where it has been started already
 
     Returns
     -------
     finished : Finished
-
-    Raises
-    ------
-    SpinloomError
-        for a lead of another form than the read-outs
     """
     plan, f = plan or Plan(), per_network(f, weights)
-    if np.shape(lead) != np.shape(weights.w_out):
-        raise SpinloomError(
-            f"lead: expected the form of the read-outs, {np.shape(weights.w_out)}, got {np.shape(lead)}; train again"
-        )
     S, N = weights.networks, weights.nodes
-    trimmed, alive, worst = weights, np.ones(S, bool), np.zeros(S)
+    own, which = weights.with_devices(np.arange(S * N).reshape(S, N)), weights.which()
+    inner = None if which is None else tuple(which.tolist())
     beside = None if progress is None else lambda ticks: progress(GUIDE_TICK * ticks)
-    follower = guide.start(S * N, 0, weights.which())
-    state, record = run_on(node, weights, f, plan.washout, state, progress, forced=True)
-    follower, _ = replay(guide, follower, record.u)
-    for _ in range(plan.rounds):
-        state, record = run_on(node, trimmed, f, plan.periods, state, progress)
+    follower, worst = guide.start(S * N, 0, which), np.zeros(S)
+
+    def corrected(record: Record) -> Corrected:
+        nonlocal follower, worst
         follower, r = replay(guide, follower, record.u)
-        apart = record.r - r
+        apart = (record.r - r)[-len(f) :]
         worst = np.maximum(worst, np.abs(apart).max(axis=(0, 2)))
+        return Corrected(guide, jnp.asarray(apart.reshape(len(f), S * N)), inner)
+
+    def expected(nodes: Corrected, one: Weights) -> FreeRun:
+        return generate(nodes, own.with_readout(one.w_out), f, TRIM_PERIODS, WASHOUT, clock=clock)
+
+    state, record = run_on(node, weights, f, plan.washout, state, progress, forced=True, clock=clock)
+    nodes = corrected(record)
+    before = expected(nodes, weights)
+    trained = learn(nodes, own, f, how, beside, clock=clock)
+    new, alive = weights.with_readout(trained.weights.w_out), np.ones(S, bool)
+    for _ in range(plan.rounds):
+        state = state._replace(z=readout(new.w_out, state.r))
+        state, record = run_on(node, new, f, plan.periods, state, progress, clock=clock)
         alive &= shape_error(record.z[-len(f) :], f) < _KEPT_SHAPE
-        corrected = Corrected(guide, jnp.asarray(apart[-len(f) :].reshape(len(f), S * N)))
-        found, error = trim_phase(corrected, weights, f, lead, TRIM_ROUNDS, TRIM_PERIODS, beside)
-        alive &= np.isfinite(error)
-        # What is not finished keeps its read-out to the last bit.
-        trimmed = weights.with_readout(np.where(alive[:, None, None], found.w_out, weights.w_out))
-    before, after = (generate(corrected, one, f, TRIM_PERIODS, WASHOUT).phase_drift for one in (weights, trimmed))
-    return Finished(trimmed, _share(weights, trimmed, lead), before, after, worst, alive)
-
-
-def _share(weights: Weights, trimmed: Weights, lead: np.ndarray) -> np.ndarray:
-    """How much of the lead was added to each read-out."""
-    added = np.asarray(trimmed.w_out) - np.asarray(weights.w_out)
-    return (added * lead).sum(axis=(1, 2)) / (lead**2).sum(axis=(1, 2))
+        nodes = corrected(record)
+        if clock is None:
+            trimmed, _ = trim_phase(
+                nodes, own.with_readout(trained.weights.w_out), f, trained.lead, TRIM_ROUNDS, TRIM_PERIODS, beside
+            )
+            new = weights.with_readout(trimmed.w_out)
+    # What is not finished keeps its read-out to the last bit.
+    alive &= np.isfinite(expected(nodes, new).nrmse)
+    new = weights.with_readout(np.where(alive[:, None, None], new.w_out, weights.w_out))
+    return Finished(new, before, expected(nodes, new), worst, alive)
 
 
 def run_on(
@@ -227,6 +239,7 @@ def run_on(
     progress: Progress = None,
     *,
     forced: bool = False,
+    clock: np.ndarray | None = None,
     record: str = "all",
 ) -> tuple[LoopState, Record]:
     """Some whole periods further from where networks stand, in closed loop or with the target fed back.
@@ -241,6 +254,7 @@ def run_on(
         equilibrium if not given
     forced : bool
         whether the target is fed back, but for the last tick, which closes the loop
+    clock : (period_ticks,) or (period_ticks, S) ndarray, optional
     record : {"z", "r", "all"}
 
     Returns
@@ -250,7 +264,8 @@ def run_on(
     """
     target = np.tile(f, (periods, 1, 1))
     hold = (np.arange(len(target)) < len(target) - 1) & forced
-    return simulate(node, weights, target=target, hold=hold, state=state, record=record, progress=progress)
+    s = clock_ticks(clock, weights, len(f), periods)
+    return simulate(node, weights, target=target, hold=hold, s=s, state=state, record=record, progress=progress)
 
 
 def replay(node: Node, state: Any, u: np.ndarray) -> tuple[Any, np.ndarray]:
@@ -281,12 +296,3 @@ def replay(node: Node, state: Any, u: np.ndarray) -> tuple[Any, np.ndarray]:
 def _observed(node: Node, state: Any, inputs: Any) -> tuple[Any, Any]:
     state = node.step(state, inputs)
     return state, node.observe(state)
-
-
-def as_trained(network: TrainedNetwork) -> TrainedNetwork:
-    """A network with the read-out that it had before its finish: that of the reduced model."""
-    share = network.settings.get("finish", {}).get("share", 0.0)
-    if not share or network.lead is None:
-        return network
-    weights = network.weights
-    return replace(network, weights=weights.with_readout(weights.w_out - share * network.lead))

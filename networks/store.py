@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from spinloom.networks.topology import Weights
 
 KIND, FORMAT = "network", 3
 _WITHOUT_CLOCK = 2
-"""An older form: no clock, no lead, else the same."""
+"""An older form: no clock, else the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,8 @@ class TrainedNetwork:
         topology, training, seed, washout or periods, and the figures reached; JSON-able
     clock : (period_ticks,) ndarray, optional
         one period of the input that keeps its time; None without one
-    lead : (1, K, N + 1) ndarray, optional
-        read-out of the target's slope (:class:`spinloom.networks.training.Taught`), by which the
-        phase can be trimmed; None for recognition
+    reduced : (1, K, N + 1) ndarray, optional
+        read-out that was trained on the reduced model, where the finish made another; None without one
     """
 
     task: str
@@ -50,7 +49,12 @@ class TrainedNetwork:
     f: np.ndarray
     settings: dict[str, Any] = field(default_factory=dict)
     clock: np.ndarray | None = None
-    lead: np.ndarray | None = None
+    reduced: np.ndarray | None = None
+
+    @property
+    def as_trained(self) -> TrainedNetwork:
+        """The network with the read-out that it had before its finish: that of the reduced model."""
+        return self if self.reduced is None else replace(self, weights=self.weights.with_readout(self.reduced))
 
     def alike(self, other: TrainedNetwork, tolerance: float) -> bool:
         """Whether another network is the same one, no weight differing by more than ``tolerance``."""
@@ -83,8 +87,9 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
         optional["device"] = (("to",), w.which(), {"long_name": "which device of the model each node is"})
     if network.clock is not None:
         optional["clock"] = (("tick",), network.clock, {"long_name": "one period of the input", "units": "1"})
-    if network.lead is not None:
-        optional["lead"] = (("output", "state"), network.lead[0], {"long_name": "read-out of the slope (per tick)"})
+    if network.reduced is not None:
+        told = {"long_name": "read-out of [r, 1] before the finish"}
+        optional["w_reduced"] = (("output", "state"), network.reduced[0], told)
     dataset = xr.Dataset(
         {
             "W": (("to", "from"), w.W[0]),
@@ -144,7 +149,7 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
             f=dataset["f"].values,
             settings=json.loads(attrs["settings"]),
             clock=dataset["clock"].values if "clock" in dataset else None,
-            lead=dataset["lead"].values[None] if "lead" in dataset else None,
+            reduced=dataset["w_reduced"].values[None] if "w_reduced" in dataset else None,
         )
         name, digest = str(attrs["model_file"]), str(attrs["model_sha256"])
     except (KeyError, TypeError, ValueError) as error:

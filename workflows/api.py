@@ -129,7 +129,7 @@ def train(model: CalibratedModel, task: str, **settings: Any) -> TrainedNetwork:
 def finish(
     network: TrainedNetwork, model: CalibratedModel, *, engine: str = "embedded", oommf: str | None = None
 ) -> TrainedNetwork:
-    """Trim the phase of a network that generates, with every node in full micromagnetics.
+    """Train a network that generates again, for nodes in full micromagnetics.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def finish(
     Returns
     -------
     network : TrainedNetwork
-        ``settings["finish"]`` holds what was done; one that has a clock, or does not generate, is as it was
+        ``settings["finish"]`` holds what was done; one that does not generate is as it was
     """
     (finished,), _ = finish_stage([network], model, choose_engine(engine, oommf))
     return finished

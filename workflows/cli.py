@@ -377,11 +377,11 @@ def finish(
     out: Out,
     engine: Engine = "embedded",
     oommf: Oommf = None,
-    rounds: Annotated[int | None, typer.Option(help="How often the share is set anew. [default: 2]")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How often the phase is trimmed afterwards. [default: 2]")] = None,
     node_limit: Annotated[float, typer.Option(help="A live node silent for longer is taken to hang (s).")] = 120.0,
     as_json: Json = False,
 ) -> None:
-    """Trim the phase of a trained network in full micromagnetics: what the reduced model lacks makes it drift.
+    """Train a network again for full micromagnetics, on reduced nodes corrected by what full ones do in 8 periods.
 
     Example: `spinloom finish sine.nc --engine embedded --out sine-finished.nc`
     """
@@ -429,7 +429,7 @@ def run(
     finish: Annotated[
         str | None,
         typer.Option(
-            help="Where the phase is trimmed before the verdict: embedded, oommf or none. [default: embedded]"
+            help="Where networks are finished before the verdict: embedded, oommf or none. [default: embedded]"
         ),
     ] = None,
     anyway: Annotated[

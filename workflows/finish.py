@@ -1,4 +1,4 @@
-"""Stage: the finish. The phase of trained networks is trimmed on the nodes that they are meant for."""
+"""Stage: the finish. Networks are trained again for the nodes that they are meant for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
 from spinloom.networks.finish import Finished, Plan, finish
 from spinloom.networks.store import TrainedNetwork, load_network, save_network
-from spinloom.networks.training import Training, teacher_forced_ridge
-from spinloom.networks.trials import per_network
+from spinloom.networks.training import Training
 from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.full_runs import foretold, side_by_side, started
@@ -33,7 +32,7 @@ def finish_stage(
     limit_s: float = SILENT_S,
     keep: Keep | None = None,
 ) -> tuple[list[TrainedNetwork], list[dict[str, Any]]]:
-    """Trim the phase of generators in full micromagnetics.
+    """Train generators again, on reduced nodes that are corrected by what full micromagnetics shows.
 
     An engine that is batched runs networks of one size side by side, another one after the other.
     The reduced model's figures in ``settings["reached"]`` stay those of the read-out before.
@@ -56,9 +55,10 @@ def finish_stage(
     networks : list of TrainedNetwork
         with new read-outs; those that could not be finished, or need not, as they were
     results : list of dict
-        of each ``task, engine, finished, why``; of those that ran ``drift_before`` and ``drift_after``
-        in the long run (rad per period), ``share`` (ticks of lead), ``rounds``, ``periods``,
-        ``node_difference`` of m . e_read from the reduced model under the same drives, ``wall_s``
+        of each ``task, engine, finished, why``; of those that ran ``nrmse_before`` and ``nrmse_after``
+        (expected over 100 periods in full micromagnetics), ``drift_before`` and ``drift_after`` (rad per
+        period), ``rounds``, ``periods``, ``node_difference`` of m . e_read from the reduced model under the same
+        drives, ``wall_s``
 
     Raises
     ------
@@ -98,16 +98,19 @@ def _spared(network: TrainedNetwork) -> str:
     """Why a network needs no finish; empty if it does."""
     if network.task != "generate":
         return "a finish is for networks that generate; left as it is"
-    if network.clock is not None:
-        return "its clock keeps the time; nothing to finish"
     if "finish" in network.settings:
         return "finished before; left as it is"
     return ""
 
 
-def _form(network: TrainedNetwork) -> tuple[int, int, int]:
+def _form(network: TrainedNetwork) -> tuple[Any, ...]:
     """What networks that run side by side have in common."""
-    return network.period_ticks, network.weights.nodes, network.weights.outputs
+    weights = network.weights
+    return network.period_ticks, weights.nodes, weights.outputs, network.clock is None, _how(network)
+
+
+def _how(network: TrainedNetwork) -> Training:
+    return Training.model_validate(network.settings["training"])
 
 
 def _result(network: TrainedNetwork, engine: str, why: str) -> dict[str, Any]:
@@ -119,26 +122,24 @@ def _group(
 ) -> list[tuple[TrainedNetwork, dict[str, Any]]]:
     """Networks that run side by side."""
     began = time.perf_counter()
-    weights, f, _, _ = side_by_side(networks)
-    lead = np.concatenate([_lead(network, model) for network in networks])
+    weights, f, clock, _ = side_by_side(networks)
+    how = _how(networks[0])
     what = (
         f"finish {', '.join(network.name for network in networks)}: {weights.networks * weights.nodes} junctions, "
         f"{plan.total} periods in {engine.name} micromagnetics"
     )
     node = model.scale.of(engine.node)
     state = started(node, weights, f"{what}, starting")
-    total = plan.work * len(f)
+    total = plan.work(how, clock is not None) * len(f)
     with progress(what, total) as bar:
-        found = finish(node, weights, f, lead, model.scaled, plan, foretold(bar, what, total), state=state)
+        tell = foretold(bar, what, total)
+        found = finish(node, weights, f, model.scaled, how, plan, tell, clock=clock, state=state)
     wall = time.perf_counter() - began
-    return [
-        _finished(network, lead[k : k + 1], k, found, model, engine, plan, wall) for k, network in enumerate(networks)
-    ]
+    return [_finished(network, k, found, model, engine, plan, wall) for k, network in enumerate(networks)]
 
 
 def _finished(
     network: TrainedNetwork,
-    lead: np.ndarray,
     k: int,
     found: Finished,
     model: CalibratedModel,
@@ -151,9 +152,10 @@ def _finished(
     result = {
         **_result(network, engine.name, "" if done else "does not generate on these nodes; left as it is"),
         "finished": done,
-        "drift_before": _number(found.before[k]),
-        "drift_after": _number(found.after[k]),
-        "share": float(found.share[k]),
+        "nrmse_before": _number(found.before.nrmse[k]),
+        "nrmse_after": _number(found.after.nrmse[k]),
+        "drift_before": _number(found.before.phase_drift[k]),
+        "drift_after": _number(found.after.phase_drift[k]),
         "rounds": plan.rounds,
         "periods": plan.total,
         "node_difference": float(model.scale.spread * found.difference[k]),
@@ -162,25 +164,16 @@ def _finished(
     if not done:
         say(f"{network.name}: {result['why']}")
         return network, result
-    drifts = " before, ".join(f"{1e3 * drift[k]:.3g}" for drift in (found.before, found.after))
-    say(f"{network.name}: drift in mrad per period {drifts} after")
+    errors = " before, ".join(f"{run.nrmse[k]:.2g}" for run in (found.before, found.after))
+    say(f"{network.name}: NRMSE to be expected in full micromagnetics {errors} after")
     settings = {**network.settings, "finish": result}
-    return replace(network, weights=found.weights.one(k), lead=lead, settings=settings), result
+    before = network.weights.w_out
+    return replace(network, weights=found.weights.one(k), reduced=before, settings=settings), result
 
 
-def _number(drift: float) -> float | None:
-    """A drift, or None where the output does not oscillate."""
-    return float(drift) if np.isfinite(drift) else None
-
-
-def _lead(network: TrainedNetwork, model: CalibratedModel) -> np.ndarray:
-    """Read-out of the target's slope, (1, K, N + 1); of older files it is computed once more."""
-    if network.lead is not None:
-        return network.lead
-    how = Training.model_validate(network.settings["training"]).model_copy(update={"tries": 1})
-    f = per_network(network.f, network.weights)
-    with progress(f"{network.name}: teacher forcing", how.teacher_periods * len(f)) as advance:
-        return teacher_forced_ridge(model.scaled, network.weights, f, how, advance).lead
+def _number(value: float) -> float | None:
+    """A figure, or None where there is none: a drift of what does not oscillate, the error of what diverges."""
+    return float(value) if np.isfinite(value) else None
 
 
 def finish_file(

@@ -211,7 +211,7 @@ def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stage
 
 
 def _finish(tasks: list[str], finisher: Choice | None, folder: Path, stages: Stages) -> list[Path]:
-    """Networks with their phase trimmed in full micromagnetics: the files to verify."""
+    """Networks finished for full micromagnetics: the files to verify."""
     trained = [folder / f"network-{task_name(task)}.nc" for task in tasks]
     if finisher is None or not trained:
         return trained

@@ -147,7 +147,7 @@ class Experiment(_Settings):
     engine : str
         full engine for calibration and verdict; ``auto`` is OOMMF where it is found and works
     finish : {"embedded", "oommf", "none"}
-        where the phase of generators is trimmed before the verdict
+        where generators are finished before the verdict
     model : str
         kind of the reduced model; ``auto`` is what reaches farthest
     reach : float or "auto"

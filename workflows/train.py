@@ -223,7 +223,6 @@ def generators(
             f=f[:, k],
             settings={**settings.model_dump(mode="json", exclude={"tasks"}), "reached": results[k]},
             clock=settings.topology.clock_period(len(f)),
-            lead=trained.lead[k : k + 1],
         )
         for k, task in enumerate(tasks)
     ]

@@ -64,26 +64,26 @@ def test_a_network_is_read_as_it_was_written(tmp_path, model_path, outputs, devi
     assert found.alike(network, 0.0)
 
 
-def test_a_clock_and_a_lead_are_kept(tmp_path, model_path):
+def test_a_clock_and_the_readout_before_the_finish_are_kept(tmp_path, model_path):
     path = tmp_path / "network.nc"
     plain = trained(2)
-    network = replace(plain, clock=np.linspace(-1, 1, 24), lead=np.random.default_rng(1).normal(size=(1, 2, 5)))
+    network = replace(plain, clock=np.linspace(-1, 1, 24), reduced=np.random.default_rng(1).normal(size=(1, 2, 5)))
     save_network(network, path, model_path)
     found, _ = load_network(path)
     np.testing.assert_array_equal(found.clock, network.clock)
-    np.testing.assert_array_equal(found.lead, network.lead)
+    np.testing.assert_array_equal(found.as_trained.weights.w_out, network.reduced)
     assert found.alike(network, 0.0)
     assert not found.alike(plain, 9.0)
     assert not plain.alike(found, 9.0)
     assert not found.alike(replace(network, clock=network.clock + 1e-3), 5e-4)
-    # The lead trims; it is no part of what runs.
-    assert found.alike(replace(network, lead=None), 0.0)
+    assert found.alike(replace(network, reduced=None), 0.0)
+    assert plain.as_trained is plain
 
 
 def test_a_network_of_the_form_before_clocks_is_read(rewritten):
     path = rewritten(lambda d: d, version=2)
     found, _ = load_network(path)
-    assert (found.clock, found.lead) == (None, None)
+    assert (found.clock, found.reduced) == (None, None)
     assert found.alike(trained(), 0.0)
 
 

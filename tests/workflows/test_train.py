@@ -54,7 +54,6 @@ def test_every_choice_of_a_generator_is_on_the_command_line(spinloom, coarse_mod
         assert kept[name.replace("-", "_")] == ([3, 6] if name == "washouts" else value), name
     ramp = -1 + (np.arange(24) + 0.5) / 12
     np.testing.assert_allclose(network.clock, np.roll(ramp, -6))
-    assert network.lead.shape == (1, 1, 13)
     said = outcome.json
     assert said["washouts"] == [3, 6]
     assert said["generates"] == (said["nrmse"] <= 0.1)
@@ -79,7 +78,7 @@ def test_every_choice_of_a_recogniser_is_on_the_command_line(spinloom, coarse_mo
     kept |= {"trials": network.settings["test_trials"], "topology": None}
     for name, value in options.items():
         assert kept[name.replace("-", "_")] == value, name
-    assert (network.clock, network.lead) == (None, None)
+    assert (network.clock, network.reduced) == (None, None)
     said = outcome.json
     assert said["chance"] == 0.25
     assert said["accuracy_low"] <= said["accuracy"] <= said["accuracy_high"]
