@@ -13,7 +13,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spinloom.device_models import files
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import DeviceCard, expect_cold
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
@@ -139,6 +139,7 @@ def calibrate(
         ``m_start`` (component), and ``field_start``, the relaxed field (x, y, z, component); coordinates
         ``drive_kind`` and ``amplitude`` of each trajectory
     """
+    expect_cold(card, "calibration")
     u = protocol.drives()
     began = time.perf_counter()
     relaxed = engine.equilibria[0]

@@ -133,6 +133,12 @@ class Readout(_Section):
     RA: float = Field(default=5e-12, ge=1e-14, le=1e-7, description="resistance-area product, parallel (ohm m2)")
 
 
+class Conditions(_Section):
+    """Under which the junction works."""
+
+    temperature: float = Field(default=0.0, ge=0, le=1500, description="of the free layer (K)")
+
+
 class Start(_Section):
     """Uniform magnetisation before relaxation."""
 
@@ -152,6 +158,7 @@ class DeviceCard(_Section):
     torque: Torque
     readout: Readout
     start: Start
+    conditions: Conditions = Conditions()
 
     @property
     def thickness(self) -> float:
@@ -163,6 +170,16 @@ class DeviceCard(_Section):
         """Area of the junction (m2), counted over its magnetic cells."""
         dx, dy, _ = self.geometry.cell
         return float(self.geometry.mask()[:, :, 0].sum()) * dx * dy
+
+    def at(self, temperature: float) -> DeviceCard:
+        """The same junction at another temperature (K).
+
+        Examples
+        --------
+        >>> load_card("data/devices/disc60.toml").at(300).conditions.temperature
+        300.0
+        """
+        return parse_card({**self.model_dump(), "conditions": {"temperature": temperature}}, source=self.name)
 
     def to_json(self) -> str:
         """The card as JSON, for the attributes of the files that are made from it."""
@@ -188,6 +205,7 @@ _UNITS = {
     "bias.H": "A/m, e.g. 7725 for 9.7 mT",
     "torque.J_max": "A/m2, e.g. 1e11",
     "readout.RA": "ohm m2, e.g. 5e-12 for 5 ohm um2",
+    "conditions.temperature": "K, e.g. 300",
 }
 
 
@@ -246,6 +264,21 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise SpinloomError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpinloomError(f"{path}: not valid TOML: {error}") from None
+
+
+def expect_cold(card: DeviceCard, what: str) -> None:
+    """Refuse a warm card where temperature would go unheard.
+
+    Raises
+    ------
+    SpinloomError
+        for a card above 0 K
+    """
+    if card.conditions.temperature > 0:
+        raise SpinloomError(
+            f"conditions.temperature: {what} works at 0 K so far, got {card.conditions.temperature:g} K for "
+            f"{card.name}; leave it out of the card, and see what it does with 'spinloom replay --temperature'"
+        )
 
 
 def load_card(path: str | Path) -> DeviceCard:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import DeviceCard, expect_cold
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.node import Engine
@@ -119,6 +119,7 @@ def probe(card: DeviceCard, engine: Engine | None = None, progress: Callable[[fl
     progress : callable, optional
         called with the share of the work just done
     """
+    expect_cold(card, "the probe")
     tell = (lambda _: None) if progress is None else progress
     engine = EmbeddedEngine(card, TICK) if engine is None else engine
     axis, rest = np.asarray(card.readout.axis), engine.equilibria[0]

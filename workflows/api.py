@@ -203,6 +203,7 @@ def replay(
     engine: str = "embedded",
     oommf: str | None = None,
     initial: np.ndarray | None = None,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Drive devices with waveforms of yours, each held drive for its own time.
 
@@ -219,6 +220,8 @@ def replay(
         command that starts OOMMF
     initial : (nx, ny, nz, 3) ndarray, optional
         field to start from; the card's start is relaxed if not given
+    seed : int
+        of the thermal field of cards that have a temperature, such as ``card.at(300)``
 
     Returns
     -------
@@ -243,8 +246,8 @@ def replay(
         open_engine(choose_engine(engine, oommf), cards, float(holds[0]), initial) as opened,
         progress(f"replay on {', '.join(dict.fromkeys(one.name for one in cards))}", len(drives)) as advance,
     ):
-        fields, m = opened.play(holds, drives, progress=advance, devices=devices)
-        made_by = {"engine": opened.name, "engine_version": opened.version}
+        fields, m = opened.play(holds, drives, progress=advance, devices=devices, seed=seed)
+        made_by = {"engine": opened.name, "engine_version": opened.version, "seed": seed}
     return xr.Dataset(
         {
             "u": (("tick", "device"), drives, {"units": "1", "long_name": "drive J / J_max, held for the tick"}),

@@ -405,17 +405,22 @@ def replay(
     oommf: Oommf = None,
     tick: Annotated[float | None, typer.Option(help="Duration of a row (s), for files without t_s.")] = None,
     initial: Annotated[Path | None, typer.Option(help="OVF field to start from, instead of relaxing.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the free layer (K). [default: the card's]")] = None,
+    seed: Annotated[int, typer.Option(help="Of the thermal field.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Drive one device with a waveform of yours (zero-order hold) and write t_s,u,mx,my,mz.
 
-    Example: `spinloom replay data/devices/disc60.toml wave.csv --engine embedded --out m.csv`
+    Examples: `spinloom replay data/devices/disc60.toml wave.csv --engine embedded --out m.csv`
+
+    `spinloom replay data/devices/disc60.toml wave.csv --temperature 300 --seed 1 --engine embedded --out warm.csv`
     """
     from spinloom.device_models.card import load_card
     from spinloom.device_models.engines import choose_engine
     from spinloom.workflows.replay import replay_stage
 
-    emit(replay_stage(load_card(device), waveform, choose_engine(engine, oommf), tick, initial, out), as_json)
+    card = load_card(device) if temperature is None else load_card(device).at(temperature)
+    emit(replay_stage(card, waveform, choose_engine(engine, oommf), tick, initial, out, seed), as_json)
 
 
 @app.command()

@@ -21,7 +21,13 @@ from spinloom.workflows.console import progress, say
 
 
 def replay_stage(
-    card: DeviceCard, waveform: Path, choice: Choice, tick: float | None, initial: Path | None, out: Path
+    card: DeviceCard,
+    waveform: Path,
+    choice: Choice,
+    tick: float | None,
+    initial: Path | None,
+    out: Path,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Drive one device with held values and write ``t_s,u,mx,my,mz`` at the end of each.
 
@@ -39,11 +45,13 @@ def replay_stage(
         OVF field to start from; the card's start is relaxed if not given
     out : path
         CSV
+    seed : int
+        of the thermal field, where the card has a temperature
 
     Returns
     -------
     result : dict
-        ``engine, engine_version, ticks, device_ns, wall_s, out``
+        ``engine, engine_version, temperature, seed, ticks, device_ns, wall_s, out``
     """
     if choice.recorded:
         raise SpinloomError(f"engine: replay computes, expected one of {', '.join(ENGINES)}, got {choice.name}")
@@ -56,7 +64,7 @@ def replay_stage(
         open_engine(choice, card, float(durations[0]), field) as engine,
         progress(f"replay {waveform.name} on {card.name}", len(u)) as advance,
     ):
-        _, m = engine.play(durations, u[:, None], progress=advance)
+        _, m = engine.play(durations, u[:, None], progress=advance, seed=seed)
     mx, my, mz = m[:, 0].T
     table = pd.DataFrame({"t_s": np.cumsum(durations), "u": u, "mx": mx, "my": my, "mz": mz})
     with files.written_whole(out) as temporary:
@@ -64,6 +72,8 @@ def replay_stage(
     result = {
         "engine": choice.name,
         "engine_version": engine.version,
+        "temperature": card.conditions.temperature,
+        "seed": seed,
         "ticks": len(u),
         "device_ns": float(durations.sum() * 1e9),
         "wall_s": time.perf_counter() - began,

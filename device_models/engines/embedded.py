@@ -16,7 +16,8 @@ from spinloom.device_models.engines.equilibria import equilibria
 from spinloom.device_models.engines.fields import linear_field
 from spinloom.device_models.engines.llg import Motion, advance, llg, longest_step
 from spinloom.device_models.engines.mirrors import in_order
-from spinloom.device_models.engines.vectors import Components, components, pick
+from spinloom.device_models.engines.thermal import normals, split, streams
+from spinloom.device_models.engines.vectors import Components, combine, components, pick
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
 from spinloom.device_models.scan import advance as advance_rows
@@ -33,12 +34,15 @@ class Layers(NamedTuple):
         components of m
     which : (n,) int array
         which device each is
+    noise : (n, 2) uint32 array, or None
+        random stream of each; None if no device is warm
     """
 
     x: Any
     y: Any
     z: Any
     which: Any
+    noise: Any = None
 
 
 @partial(
@@ -86,10 +90,10 @@ class EmbeddedNode:
     def start(
         self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
     ) -> Layers:
-        """Put ``n`` devices in equilibrium; nothing is random, and it takes no time."""
+        """Put ``n`` devices in equilibrium without a drive and without noise; ``seed`` is of the thermal field."""
         which = jnp.asarray(which_devices(n, devices, self.devices))
         x, y, z = pick(self.equilibria, which)
-        return Layers(x, y, z, which)
+        return Layers(x, y, z, which, None if self.motion.heat is None else streams(seed, n))
 
     def step(self, state: Layers, inputs: Any) -> Layers:
         """Advance every device by one tick under its held drive."""
@@ -102,14 +106,21 @@ class EmbeddedNode:
     def _hold(self, state: Layers, duration: Any, inputs: Any, most: Any) -> Layers:
         which = state.which
         steps = jnp.clip(jnp.ceil(duration / self.longest[which]).astype(int), 1, most)
-        rhs = llg(self.motion.at(which), self.field.at(which))
-        return Layers(*advance(rhs, state[:3], inputs[:, 0], duration, steps, most), which)
+        motion = self.motion.at(which)
+        rhs, noise, thermal = llg(motion, self.field.at(which)), None, None
+        if state.noise is not None:
+            noise, now = split(state.noise)
+
+            def thermal(step: Any, dt: Any) -> Components:
+                return combine((motion.heat / jnp.sqrt(dt), normals(now, step, state.x.shape[0])))
+
+        return Layers(*advance(rhs, state[:3], inputs[:, 0], duration, steps, most, thermal), which, noise)
 
     def push(self, state: Layers, by: Any) -> Layers:
         """Add a vector to m in every cell of each device, (n, 3), and restore its length."""
         x, y, z = (component + along for component, along in zip(state[:3], jnp.asarray(by).T, strict=True))
         length = jnp.sqrt(x**2 + y**2 + z**2)
-        return Layers(x / length, y / length, z / length, state.which)
+        return state._replace(x=x / length, y=y / length, z=z / length)
 
     def observe(self, state: Layers) -> Any:
         """Signal of each device, (n,): ``<m>`` along the axis of its read-out."""
@@ -200,7 +211,7 @@ class EmbeddedEngine:
         state = self.node.start(n, seed, devices)
         if fields is not None:
             x, y, z = (jnp.asarray(a) for a in np.stack([self._components(field) for field in fields], axis=-1))
-            state = Layers(x, y, z, state.which)
+            state = state._replace(x=x, y=y, z=z)
         if (durations == self.tick).all():
             state, m = drive(self.node, inputs, state, progress)
         else:

@@ -14,6 +14,7 @@ import numpy as np
 
 from spinloom.device_models.card import MU0, DeviceCard
 from spinloom.device_models.engines.mirrors import in_order
+from spinloom.device_models.engines.thermal import thermal_strength
 from spinloom.device_models.engines.vectors import Components, FieldMap, combine, components, cross, dot, pick
 from spinloom.device_models.oersted import oersted_pattern
 
@@ -22,7 +23,10 @@ HBAR = 1.054571817e-34
 ELEMENTARY_CHARGE = 1.602176634e-19
 """Elementary charge (C), exact in SI."""
 
-RightHandSide = Callable[[Components, jnp.ndarray], Components]
+STABLE, FOLLOWED = 2.3, 0.5
+"""Longest steps, times the fastest angular frequency of a mesh: without noise, and at T > 0."""
+
+RightHandSide = Callable[[Components, Any, Any], Components]
 
 
 def spin_torque_field(card: DeviceCard) -> float:
@@ -32,7 +36,7 @@ def spin_torque_field(card: DeviceCard) -> float:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["alpha", "gamma0", "bias", "beta", "polariser", "P", "Lambda", "eps_prime", "oersted"],
+    data_fields=["alpha", "gamma0", "bias", "beta", "polariser", "P", "Lambda", "eps_prime", "oersted", "heat"],
     meta_fields=["asymmetric"],
 )
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,8 @@ class Motion:
     oersted : three arrays, or None
         Oersted field at u = 1 in each magnetic cell, (cells, devices), and none along z (A/m);
         None if no device has it
+    heat : (devices,) array, or None
+        thermal field times the root of the time that it is held for; None if no device is warm
     asymmetric : bool
         whether any Lambda differs from 1; the torque's efficiency then depends on the angle
     """
@@ -63,6 +69,7 @@ class Motion:
     Lambda: Any
     eps_prime: Any
     oersted: Any
+    heat: Any
     asymmetric: bool
 
     @classmethod
@@ -82,12 +89,18 @@ class Motion:
             Lambda=Lambda,
             eps_prime=eps_prime,
             oersted=_oersted(cards),
+            heat=_heat(cards),
             asymmetric=any(torque.Lambda != 1 for torque in torques),
         )
 
     def at(self, which: Any) -> Motion:
         """Those of a batch whose members are the devices ``which``."""
         return pick(self, which)
+
+
+def _heat(cards: Sequence[DeviceCard]) -> Any:
+    strengths = [thermal_strength(card) for card in cards]
+    return jnp.asarray(strengths) if any(strengths) else None
 
 
 def _oersted(cards: Sequence[DeviceCard]) -> Components | None:
@@ -117,12 +130,12 @@ def llg(motion: Motion, field: FieldMap) -> RightHandSide:
     Returns
     -------
     rhs : callable
-        (components of m, each (cells, n); u : (n,)) -> components of dm/dt (1/s)
+        (components of m, each (cells, n); u : (n,); thermal field as m, or None) -> components of dm/dt (1/s)
     """
     p, lambda2 = motion.polariser, motion.Lambda**2
     prefactor = motion.gamma0 / (1 + motion.alpha**2)
 
-    def rhs(m: Components, u: jnp.ndarray) -> Components:
+    def rhs(m: Components, u: Any, thermal: Any) -> Components:
         epsilon: Any = motion.P / 2
         if motion.asymmetric:
             epsilon = motion.P * lambda2 / ((lambda2 + 1) + (lambda2 - 1) * dot(m, p))
@@ -131,6 +144,8 @@ def llg(motion: Motion, field: FieldMap) -> RightHandSide:
         torques = [(push * epsilon, cross(m, p)), (push * motion.eps_prime, p)]
         if motion.oersted is not None:
             torques.append((u, motion.oersted))
+        if thermal is not None:
+            torques.append((1, thermal))
         total = combine((1, field(m)), (1, motion.bias), *torques)
         precession = cross(total, m)
         return combine((prefactor, precession), (prefactor * motion.alpha, cross(m, precession)))
@@ -144,7 +159,9 @@ def longest_step(card: DeviceCard) -> float:
     The fastest mode of the mesh has the exchange field of a checkerboard, 8 A / (mu0 Ms d^2)
     for each axis with more than one cell, on top of magnetisation, anisotropy, bias, torque
     and Oersted field. The classical Runge-Kutta method is stable to omega dt = 2.78; we stay at 2.3,
-    where 0.3 ns of the shipped devices are off by less than 2e-7.
+    where 0.3 ns of the shipped devices are off by less than 2e-7. At T > 0 the fastest modes are as warm as any, and
+    have to be followed, not only damped: at 0.6 the cells of a 60 nm disc are at 297 K instead of 300 K, at 2.3 at
+    278 K.
     """
     material = card.material
     curvature = sum(4 / d**2 for d, n in zip(card.geometry.cell, card.geometry.shape_cells, strict=True) if n > 1)
@@ -156,11 +173,23 @@ def longest_step(card: DeviceCard) -> float:
         + spin_torque_field(card) * (card.torque.P * max(1, card.torque.Lambda**2) + abs(card.torque.eps_prime))
         + float(np.linalg.norm(oersted_pattern(card), axis=-1).max())
     )
-    return 2.3 / (material.gamma0 * field)
+    return (FOLLOWED if card.conditions.temperature else STABLE) / (material.gamma0 * field)
 
 
-def advance(rhs: RightHandSide, m: Components, u: jnp.ndarray, duration: Any, steps: Any, most: Any) -> Components:
+def advance(
+    rhs: RightHandSide,
+    m: Components,
+    u: jnp.ndarray,
+    duration: Any,
+    steps: Any,
+    most: Any,
+    thermal: Callable[[Any, Any], Components] | None = None,
+) -> Components:
     """Classical Runge-Kutta steps, each put back on the unit sphere.
+
+    A thermal field is held for a step. For steps to zero that is the Stratonovich integral (Wong and Zakai, Ann.
+    Math. Stat. 36, 1560 (1965)), and what a step of finite length costs is of second order, as for mumax3's
+    solvers (Leliaert et al., AIP Advances 7, 125010 (2017)).
 
     Parameters
     ----------
@@ -173,15 +202,18 @@ def advance(rhs: RightHandSide, m: Components, u: jnp.ndarray, duration: Any, st
         how many steps each member of the batch takes; one that is done waits for the others
     most : int
         the largest of them; a Python integer leaves the loop open to reverse differentiation
+    thermal : callable, optional
+        (number of the step, its length (n,)) -> field in each cell
     """
     dt = duration / steps
 
     def step(i: Any, m: Components) -> Components:
         h = jnp.where(i < steps, dt, 0.0)
-        k1 = rhs(m, u)
-        k2 = rhs(combine((1, m), (h / 2, k1)), u)
-        k3 = rhs(combine((1, m), (h / 2, k2)), u)
-        k4 = rhs(combine((1, m), (h, k3)), u)
+        warm = None if thermal is None else thermal(i, dt)
+        k1 = rhs(m, u, warm)
+        k2 = rhs(combine((1, m), (h / 2, k1)), u, warm)
+        k3 = rhs(combine((1, m), (h / 2, k2)), u, warm)
+        k4 = rhs(combine((1, m), (h, k3)), u, warm)
         m = combine((1, m), (h / 6, k1), (h / 3, k2), (h / 3, k3), (h / 6, k4))
         return combine((jax.lax.rsqrt(dot(m, m)), m))
 

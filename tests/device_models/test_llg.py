@@ -91,7 +91,7 @@ def test_slonczewski_torque(macrospin, Lambda, eps_prime, u):
     m = rng.standard_normal((8, 3))
     m /= np.linalg.norm(m, axis=1, keepdims=True)
     rhs = right_hand_side(card, 8)
-    found = np.stack(rhs(tuple(jnp.asarray(m.T[:, None, :])), jnp.full(8, u)))[:, 0, :].T
+    found = np.stack(rhs(tuple(jnp.asarray(m.T[:, None, :])), jnp.full(8, u), None))[:, 0, :].T
 
     Ms, alpha, gamma = card.material.Ms, card.material.alpha, card.material.gamma0
     beta = HBAR * u * 3e12 / (MU0 * ELEMENTARY_CHARGE * 3e-9 * Ms)
@@ -151,7 +151,7 @@ def test_a_layer_of_several_cells_feels_the_same_torque(disc, alter):
         def nothing(m):
             return tuple(0 * c for c in m)
 
-        rates.append(np.stack(llg(Motion.of([card]), nothing)(m, jnp.ones(1))).mean(axis=1)[:, 0])
+        rates.append(np.stack(llg(Motion.of([card]), nothing)(m, jnp.ones(1), None)).mean(axis=1)[:, 0])
     np.testing.assert_allclose(rates[1:], np.broadcast_to(rates[0], (2, 3)), rtol=1e-12, atol=1)
 
 

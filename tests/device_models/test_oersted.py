@@ -112,7 +112,7 @@ def test_it_turns_m_as_a_field_does(disc, with_field, u):
 
     def rate(card):
         rhs = llg(Motion.of([card]).at(which), linear_field([card], mask).at(which))
-        return np.stack(rhs(tuple(m), jnp.array([u])))[..., 0].T
+        return np.stack(rhs(tuple(m), jnp.array([u]), None))[..., 0].T
 
     H, rows, alpha = u * oersted_pattern(with_field())[in_order(mask)[0]], m[..., 0].T, disc.material.alpha
     precession = -disc.material.gamma0 * np.cross(rows, H)

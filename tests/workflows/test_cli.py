@@ -126,6 +126,32 @@ def test_replay_takes_drives_alone_with_a_tick(spinloom, tmp_path):
     assert table["mx"].iloc[-1] > 0.01
 
 
+def test_replay_at_a_temperature(spinloom, tmp_path):
+    (tmp_path / "u.csv").write_text("u\n" + "0\n" * 20)
+
+    def warm(*options, name="m"):
+        out = tmp_path / f"{name}.csv"
+        outcome = spinloom("replay", DISC, tmp_path / "u.csv", "--tick", "1e-11", *options, "--out", out, "--json")
+        assert outcome.code == 0, outcome.err
+        assert json.loads(out.with_suffix(".json").read_text())["device"]["conditions"]["temperature"] == 300
+        return out.read_bytes(), outcome.json
+
+    first, told = warm("--temperature", 300, "--seed", 3)
+    assert (told["temperature"], told["seed"]) == (300, 3)
+    assert warm("--temperature", 300, "--seed", 3)[0] == first
+    assert warm("--temperature", 300)[0] != first
+    outcome = spinloom("replay", DISC, tmp_path / "u.csv", "--temperature", -1, "--out", tmp_path / "m.csv")
+    assert (outcome.code, "disc60: conditions.temperature" in outcome.err) == (2, True)
+
+
+def test_what_works_at_zero_kelvin_says_so_of_a_warm_card(spinloom, tmp_path):
+    warm = tmp_path / "warm.toml"
+    warm.write_text(DISC.read_text() + "\n[conditions]\ntemperature = 300\n")
+    for command in (("probe", warm), ("calibrate", warm, "--no-probe", "--out", tmp_path / "c.nc")):
+        outcome = spinloom(*command, "--engine", "embedded")
+        assert (outcome.code, "works at 0 K so far, got 300 K" in outcome.err) == (2, True), outcome.err
+
+
 @pytest.mark.parametrize("command", ["", "doctor", "calibrate", "fit", "train", "train generate", "train recognise",
                                      "cosimulate", "finish", "replay", "run", "report", "tune", "probe"])  # fmt: skip
 def test_every_command_has_help_with_an_example(spinloom, command):

@@ -132,6 +132,14 @@ def test_replay_of_uneven_holds(spinloom, card, tmp_path):
     assert len((tmp_path / "m.csv").read_text().splitlines()) == 4
 
 
+def test_a_warm_card_is_refused(spinloom, card, tmp_path):
+    (tmp_path / "w.csv").write_text("t_s,u\n1e-11,0.5\n")
+    warm = ("replay", card, tmp_path / "w.csv", "--temperature", 300, "--out", tmp_path / "m.csv")
+    outcome = spinloom(*warm, *STAND_IN)
+    assert (outcome.code, "OOMMF as an engine works at 0 K so far" in outcome.err) == (2, True)
+    assert not (tmp_path / "m.csv").exists()
+
+
 def test_a_verdict_stands_beside_the_embedded_engines(spinloom, network, tmp_path):
     out = tmp_path / "record.nc"
     outcome = spinloom("cosimulate", network, *STAND_IN, "--periods", 2, "--out", out, "--json")

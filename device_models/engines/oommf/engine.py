@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy as np
 
-from spinloom.device_models.card import DeviceCard, Start
+from spinloom.device_models.card import DeviceCard, Start, expect_cold
 from spinloom.device_models.engines import SILENT_S
 from spinloom.device_models.engines.equilibria import lower_states
 from spinloom.device_models.engines.oommf import batch, mif
@@ -64,6 +64,8 @@ class OommfEngine:
         if not 0 < tick < 1e-6:
             raise SpinloomError(f"tick: expected seconds between 0 and 1e-6, got {tick:g}")
         self.cards, self.tick = as_cards(cards), float(tick)
+        for card in self.cards:
+            expect_cold(card, "OOMMF as an engine")
         shapes = {card.geometry.shape_cells for card in self.cards}
         if len(shapes) > 1:
             raise SpinloomError(f"cards: expected as many cells in all, got meshes of {sorted(shapes)} cells")

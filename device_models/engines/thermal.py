@@ -1,0 +1,57 @@
+"""Brown's thermal field: what a free layer at T > 0 feels in every cell."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from scipy.constants import Boltzmann
+
+from spinloom.device_models.card import MU0, DeviceCard
+from spinloom.device_models.engines.vectors import Components
+
+
+def thermal_strength(card: DeviceCard) -> float:
+    r"""Root of the thermal field's power, A/m times the root of a second.
+
+    The field is white, independent in every cell and component:
+    :math:`\langle H_i(t) H_j(t') \rangle = \delta_{ij}\,\delta(t - t')\,
+    2\alpha k_B T / (\mu_0 M_s \gamma_0 V)`, with V of one cell and :math:`\gamma_0` of the Gilbert form (Brown, Phys.
+    Rev. 130, 1677 (1963)). Held for a step :math:`\Delta t`, each component has this strength
+    over :math:`\sqrt{\Delta t}`.
+
+    Examples
+    --------
+    >>> from spinloom.device_models.card import load_card
+    >>> card = load_card("data/devices/disc60.toml").at(300)
+    >>> print(f"{thermal_strength(card) / 1e-13**0.5:.3g} A/m for steps of 0.1 ps")
+    1.08e+06 A/m for steps of 0.1 ps
+    """
+    material, volume = card.material, math.prod(card.geometry.cell)
+    power = (
+        2 * material.alpha * Boltzmann * card.conditions.temperature / (MU0 * material.Ms * material.gamma0 * volume)
+    )
+    return math.sqrt(power)
+
+
+def streams(seed: int, n: int) -> Any:
+    """A random stream for each member of a batch, (n, 2) uint32; that of a member does not depend on n."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), jnp.arange(n))
+
+
+def split(noise: Any) -> tuple[Any, Any]:
+    """Streams to go on with, and streams for now."""
+    both = jax.vmap(jax.random.split)(noise)
+    return both[:, 0], both[:, 1]
+
+
+def normals(noise: Any, step: Any, cells: int) -> Components:
+    """Standard normal numbers for a step, three components of (cells, n)."""
+
+    def of_member(key: Any) -> Any:
+        return jax.random.normal(jax.random.fold_in(key, step), (3, cells))
+
+    x, y, z = jax.vmap(of_member, out_axes=-1)(noise)
+    return (x, y, z)
