@@ -101,7 +101,13 @@ def card_system(card: DeviceCard, m: np.ndarray | None = None, u: float = 0.0) -
             eps_prime=torque.eps_prime,
         )
     )
-    return mm.System(name=_identifier(card.name), energy=energy, dynamics=dynamics, m=card_field(card, m))
+    return mm.System(
+        name=_identifier(card.name),
+        energy=energy,
+        dynamics=dynamics,
+        m=card_field(card, m),
+        T=card.conditions.temperature,
+    )
 
 
 def _identifier(name: str) -> str:

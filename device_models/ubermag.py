@@ -77,8 +77,6 @@ def card_of(
     >>> card_of(card_system(card), J_max=1.5e11, axis=(1, 0, 0)) == card
     True
     """
-    if system.T != 0:
-        raise SpinloomError(f"system.T: expected 0, got {system.T:g} K; a card has no temperature")
     energy = _terms(system.energy, "energy", ENERGY, required=("Exchange", "Demag"))
     dynamics = _terms(system.dynamics, "dynamics", DYNAMICS, required=DYNAMICS)
     directions, Ms = _magnetisation(system.m)
@@ -99,6 +97,7 @@ def card_of(
         "torque": {**({"polariser": torque.pop("mp")} if "mp" in torque else {}), **torque, "J_max": J_max},
         "readout": {"axis": tuple(axis), "TMR": TMR, "RA": RA},
         "start": {"m": _start(directions)},
+        "conditions": {"temperature": system.T},
     }
     return parse_card(values, source=f"system {system.name}")
 

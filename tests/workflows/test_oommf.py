@@ -132,12 +132,15 @@ def test_replay_of_uneven_holds(spinloom, card, tmp_path):
     assert len((tmp_path / "m.csv").read_text().splitlines()) == 4
 
 
-def test_a_warm_card_is_refused(spinloom, card, tmp_path):
-    (tmp_path / "w.csv").write_text("t_s,u\n1e-11,0.5\n")
-    warm = ("replay", card, tmp_path / "w.csv", "--temperature", 300, "--out", tmp_path / "m.csv")
+def test_replay_at_a_temperature(spinloom, card, tmp_path):
+    (tmp_path / "w.csv").write_text("t_s,u\n1e-11,0.5\n3e-11,-0.5\n")
+    warm = ("replay", card, tmp_path / "w.csv", "--temperature", 300, "--out", tmp_path / "m.csv", "--json")
     outcome = spinloom(*warm, *STAND_IN)
-    assert (outcome.code, "OOMMF as an engine works at 0 K so far" in outcome.err) == (2, True)
-    assert not (tmp_path / "m.csv").exists()
+    assert outcome.code == 0, outcome.err
+    assert (outcome.json["engine"], outcome.json["temperature"]) == ("oommf", 300)
+    (tmp_path / "w.csv").write_text("t_s,u\n1e-11,0.5\n2.7e-11,-0.5\n")
+    outcome = spinloom(*warm, *STAND_IN)
+    assert (outcome.code, "use --engine embedded" in outcome.err) == (2, True)
 
 
 def test_a_verdict_stands_beside_the_embedded_engines(spinloom, network, tmp_path):
@@ -238,6 +241,7 @@ def test_doctor_tries_the_oommf_it_is_told(spinloom):
     assert report["oommf"]["works"]
     assert report["oommf"]["version"] == "2.1a0"
     assert report["oommf"]["s_per_device_ns"] >= 0
+    assert report["oommf"]["at_300_K"] == "works"
     assert "display" in report["oommf"]["advice"]
     assert report["embedded"]["works"]
     assert report["oommf-reference"]["found"]

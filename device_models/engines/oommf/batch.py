@@ -94,6 +94,7 @@ def play(
     u: np.ndarray,
     *,
     side_by_side: int,
+    seed: int = 0,
     keep: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +113,8 @@ def play(
         drives
     side_by_side : int
         how many runs at a time
+    seed : int
+        of the thermal field; device k has a random stream of its own
     keep : Path, optional
         folder in which finished runs are kept under a digest of their input; a run that is
         there already is read, not computed
@@ -138,7 +141,7 @@ def play(
     def begin() -> Iterator[Run]:
         for k, card in enumerate(cards):
             folder = host.new_folder(f"run-{k}")
-            text = mif.write_waveform(folder, card, fields[k], durations, u[:, k])
+            text = mif.write_waveform(folder, card, fields[k], durations, u[:, k], (seed, k))
             digests[k] = _digest(text, fields[k], host.installation.version, folder)
             kept = _kept(keep, digests[k], n_ticks, fields[k].shape)
             if kept is None:

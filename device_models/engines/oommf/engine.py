@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy as np
 
-from spinloom.device_models.card import DeviceCard, Start, expect_cold
+from spinloom.device_models.card import DeviceCard, Start
 from spinloom.device_models.engines import SILENT_S
 from spinloom.device_models.engines.equilibria import lower_states
 from spinloom.device_models.engines.oommf import batch, mif
@@ -26,7 +26,8 @@ class OommfEngine:
 
     ``play`` drives devices by known waveforms, each as a run of its own; ``node`` advances live
     processes tick by tick, for closed loops. Close the engine, or use it in a ``with`` block:
-    that ends every process it started. Nothing in it is random, so seeds change nothing.
+    that ends every process it started. Cards that are warm are computed by ``Xf_ThermSpinXferEvolve``, and each
+    process has a seed of its own.
 
     Parameters
     ----------
@@ -64,8 +65,6 @@ class OommfEngine:
         if not 0 < tick < 1e-6:
             raise SpinloomError(f"tick: expected seconds between 0 and 1e-6, got {tick:g}")
         self.cards, self.tick = as_cards(cards), float(tick)
-        for card in self.cards:
-            expect_cold(card, "OOMMF as an engine")
         shapes = {card.geometry.shape_cells for card in self.cards}
         if len(shapes) > 1:
             raise SpinloomError(f"cards: expected as many cells in all, got meshes of {sorted(shapes)} cells")
@@ -136,11 +135,12 @@ class OommfEngine:
             np.asarray(durations, dtype=float),
             u,
             side_by_side=self.side_by_side,
+            seed=seed,
             keep=self.keep,
             progress=progress,
         )
 
-    def _launch(self, devices: np.ndarray, progress: Callable[[int], None] | None) -> LiveNodes:
+    def _launch(self, devices: np.ndarray, seed: int, progress: Callable[[int], None] | None) -> LiveNodes:
         """Live processes of these devices; those of an earlier start end."""
         if not self.live:
             raise SpinloomError(
@@ -159,6 +159,7 @@ class OommfEngine:
             self.side_by_side + 1,
             self.limit_s,
             progress,
+            seed,
         )
         return self._live
 

@@ -144,6 +144,8 @@ class LiveNodes:
         how long a node may be silent (s)
     progress : callable, optional
         called with the number of nodes just started
+    seed : int
+        of the thermal fields of warm nodes; each has a random stream of its own
 
     Attributes
     ----------
@@ -165,8 +167,9 @@ class LiveNodes:
         at_once: int,
         limit_s: float,
         progress: Callable[[int], None] | None = None,
+        seed: int = 0,
     ) -> None:
-        self.host, self.at_once, self.limit_s = host, at_once, limit_s
+        self.host, self.at_once, self.limit_s, self.seed = host, at_once, limit_s, seed
         self.devices, self.m = devices, m
         self.selector = selectors.DefaultSelector()
         self.nodes: list[LiveNode] = []
@@ -188,6 +191,7 @@ class LiveNodes:
             else:
                 write(device, folder)
                 first[device] = mif.input_files(folder)
+            mif.reseed(folder, (self.seed, k))
             node = LiveNode(k, folder, self.host)
             self.nodes.append(node)
             self.selector.register(node.stderr, selectors.EVENT_READ, node)

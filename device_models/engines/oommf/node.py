@@ -11,8 +11,8 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.oommf.live import LiveNodes
 from spinloom.device_models.node import DRIVE, which_devices
 
-Launch = Callable[[np.ndarray, Callable[[int], None] | None], LiveNodes]
-"""(which device each node is, progress) -> live nodes that wait for their first drive."""
+Launch = Callable[[np.ndarray, int, Callable[[int], None] | None], LiveNodes]
+"""(which device each node is, seed, progress) -> live nodes that wait for their first drive."""
 
 
 class OommfNode:
@@ -41,11 +41,11 @@ class OommfNode:
     def start(
         self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
     ) -> LiveNodes:
-        """Start ``n`` processes in equilibrium; there is nothing random in them.
+        """Start ``n`` processes in equilibrium; ``seed`` is of their thermal fields.
 
         ``progress`` is called with the number just started.
         """
-        return self._launch(which_devices(n, devices, self.devices), progress)
+        return self._launch(which_devices(n, devices, self.devices), seed, progress)
 
     def step(self, state: LiveNodes, inputs: Any) -> LiveNodes:
         """Advance every process by one tick."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spinloom.device_models.engines.oommf import mif
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.oersted import oersted_pattern
 
 TICK = 7.5e-12
@@ -139,3 +140,37 @@ def test_the_same_input_in_every_folder_and_for_every_name(waveform, coarse_card
     assert len({(tmp_path / name / "m0.omf").read_bytes() for name in "abc"}) == 1
     assert str(tmp_path) not in texts[0]
     assert "thread" not in texts[0]
+
+
+def test_a_warm_card_has_the_thermal_evolver_and_whole_steps(waveform, coarse_card):
+    text = waveform([TICK, 2 * TICK], [0.5, -0.5], coarse_card.at(300))
+    assert "Specify Xf_ThermSpinXferEvolve:evolver" in text
+    assert float(entry(text, "temperature")) == 300
+    steps = TICK / float(entry(text, "min_timestep"))
+    assert steps == pytest.approx(round(steps), abs=1e-9)
+    assert steps > 10
+    assert entry(text, "J_profile") == "SpinloomDrive"
+    assert "Xf_" not in waveform([TICK], [0.5], name="run-1")
+
+
+def test_holds_without_a_step_in_common_are_refused_at_a_temperature(waveform, coarse_card):
+    with pytest.raises(SpinloomError, match=r"t_s: .* whole number of the shortest one.*1\.2345e-11"):
+        waveform([TICK, 1.2345e-11], [0.5, -0.5], coarse_card.at(300))
+
+
+def seed_of(text):
+    (seed,) = re.findall(r"(?m)^RandomSeed (\d+)$", text)
+    return seed
+
+
+def test_seeds_tell_runs_apart(tmp_path, coarse_card, start_field, live):
+    warm = mif.write_live(tmp_path, coarse_card.at(300), start_field, TICK)
+    found = {seed_of(warm)}
+    for seed in ((0, 1), (0, 2), (1, 1)):
+        mif.reseed(tmp_path, seed)
+        found.add(seed_of((tmp_path / "node.mif").read_text()))
+    assert len(found) == 4
+    assert all(0 < int(seed) < 2**31 for seed in found)
+    (tmp_path / "node.mif").write_text(live)
+    mif.reseed(tmp_path, (3, 1))
+    assert (tmp_path / "node.mif").read_text() == live

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.equilibria import Saddle
@@ -124,3 +125,23 @@ def test_a_killed_solver_ends_the_run_with_its_number(of_card, coarse_card, star
         with pytest.raises(NodeError, match="node 1: OOMMF was killed by a signal"):
             drive(engine.node, np.zeros((3, 2)), state)
     assert processes() == []
+
+
+@pytest.mark.slow
+def test_at_300_k_both_engines_have_the_same_statistics(of_card, coarse_card):
+    """Mean and variance of <m>, each device an experiment of its own, held at 0 and at half of J_max."""
+    warm, n_ticks = coarse_card.at(300), 400
+    for level in (0.0, 0.5):
+        with of_card(warm) as engine:
+            _, oommf = engine.play(np.full(n_ticks, TICK), np.full((n_ticks, 8), level), seed=1)
+        _, embedded = EmbeddedEngine(warm, TICK).play(np.full(n_ticks, TICK), np.full((n_ticks, 64), level), seed=1)
+        moments = [np.stack([m[100:].mean(axis=0), m[100:].var(axis=0)]) for m in (oommf, embedded)]
+        assert (stats.ttest_ind(*moments, axis=1, equal_var=False).pvalue > 0.001).all()
+
+
+def test_warm_live_nodes_have_streams_of_their_own(of_card, coarse_card):
+    with of_card(coarse_card.at(300)) as engine:
+        runs = [drive(engine.node, np.zeros((4, 2)), engine.node.start(2, seed))[1] for seed in (3, 3, 4)]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert np.abs(runs[0] - runs[2]).max() > 1e-3
+    assert np.abs(runs[0][:, 0] - runs[0][:, 1]).max() > 1e-3
