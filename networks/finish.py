@@ -81,8 +81,8 @@ class Finished(NamedTuple):
     weights : Weights
         with new read-outs; those of networks that do not generate are as they were
     before, after : FreeRun
-        of the corrected reduced networks, with the old read-outs and with the new: what full nodes are
-        expected to do
+        of the corrected reduced networks, with the old read-outs and with the new, also where those are not kept:
+        what full nodes are expected to do
     difference : (S,) ndarray
         largest difference of any node's signal from the guide's under the same drives, in units of
         the network
@@ -224,10 +224,11 @@ def finish(
                 nodes, own.with_readout(trained.weights.w_out), f, trained.lead, TRIM_ROUNDS, TRIM_PERIODS, beside
             )
             new = weights.with_readout(trimmed.w_out)
+    after = expected(nodes, new)
+    alive &= np.isfinite(after.nrmse)
     # What is not finished keeps its read-out to the last bit.
-    alive &= np.isfinite(expected(nodes, new).nrmse)
     new = weights.with_readout(np.where(alive[:, None, None], new.w_out, weights.w_out))
-    return Finished(new, before, expected(nodes, new), worst, alive)
+    return Finished(new, before, after, worst, alive)
 
 
 def run_on(

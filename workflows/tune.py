@@ -35,7 +35,7 @@ from spinloom.workflows.tune_page import draw_page
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
 FINALISTS = 4
-CHOSEN_ON, JUDGED_ON = 8, 10
+CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
 """Of each free run of these."""
@@ -142,7 +142,7 @@ def tune_stage(
         if model.verdict == "unfit":
             say("the reduced model is unfit: networks are not trained on it")
         else:
-            deadline = began + max(SEARCHES * wish.budget, time.perf_counter() - began + 0.2 * wish.budget)
+            deadline = began + max(SEARCHES * wish.budget, time.perf_counter() - began + 0.3 * wish.budget)
             say(f"searching operating points for {', '.join(map(task_name, wish.tasks))}")
             search.until(deadline, tuning.told)
         return tuning.finish(choice)
