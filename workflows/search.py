@@ -29,8 +29,10 @@ PERIODS = ((40, 25), (60, 40))
 """Periods of teacher forcing and of free run, of the two rungs: a read-out from fewer is not stable in closed loop."""
 MOST_TICKS = (7200, 3600)
 """Most ticks of each."""
-RESONANCES = (0.7, 6.0)
-"""Periods that are tried, in periods of the resonance."""
+RESONANCES = (0.7, 4.0)
+"""Periods that are tried, in periods of the resonance, where Q is at most 1."""
+PER_QUALITY, LATEST = 0.2, 1.6
+"""By how much the shortest grows with Q, and to what at most: nodes that ring on mix up periods near their own."""
 SHORTEST, LONGEST = 16, 400
 """Periods that are tried, in ticks."""
 CLOCK_COSTS, SPEED_COUNTS = 0.3, 0.25
@@ -116,7 +118,7 @@ class Search:
         seed: int = 0,
         clock: bool | None = False,
         longest_s: float | None = None,
-        shares: tuple[float, ...] = (1.0, 0.7, 0.5),
+        shares: tuple[float, ...] = (1.0,),
     ) -> None:
         self.model, self.tasks, self.nodes, self.seed = model, tasks, nodes, seed
         self.space = space(model, clock, longest_s, shares)
@@ -190,7 +192,9 @@ def space(
     """What is searched, and within which limits."""
     real, choice = optuna.distributions.FloatDistribution, optuna.distributions.CategoricalDistribution
     one = LONGEST / RESONANCES[1] if model.scale.resonance is None else 1 / model.scale.resonance / model.tick
-    low, high = (min(max(round(limit * one), SHORTEST), LONGEST) for limit in RESONANCES)
+    shortest = RESONANCES[0] + PER_QUALITY * max(0.0, (model.scale.quality or 0.0) - 1)
+    limits = (min(shortest, LATEST), RESONANCES[1])
+    low, high = (min(max(round(limit * one), SHORTEST), LONGEST) for limit in limits)
     if longest_s is not None:
         high = max(low, min(high, int(longest_s / model.tick)))
     found: dict[str, optuna.distributions.BaseDistribution] = {
