@@ -136,14 +136,22 @@ class Search:
         return sorted(self.candidates, key=lambda candidate: (-candidate.rung, candidate.score))
 
     def until(self, deadline: float, say: Callable[[Search], None] = lambda search: None, most: int = 100_000) -> None:
-        """Batch after batch until ``time.perf_counter()`` reaches the deadline; one at least."""
+        """Batch after batch until ``time.perf_counter()`` reaches the deadline; one at least.
+
+        Candidates that wait for the second rung at the end are not lost: the best of them are tried there.
+        """
         while True:
             began = time.perf_counter()
             self.batch()
             say(self)
             now = time.perf_counter()
             if now + 0.7 * (now - began) > deadline or len(self.candidates) >= most:
-                return
+                break
+        waiting = sorted(self._waiting, key=lambda candidate: candidate.score)[: BATCH // SEEDS]
+        if waiting:
+            self._waiting.clear()
+            self._judge(waiting, 1)
+            say(self)
 
     def batch(self) -> None:
         """One batch of proposals, and of the second rung when enough have survived the first."""
