@@ -34,7 +34,8 @@ from spinloom.workflows.tune_page import draw_page
 
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
-FINALISTS = 4
+FINALISTS, APART = 4, 0.1
+"""How many finalists there are, and by how much the logarithms of their periods differ at least."""
 CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
@@ -251,8 +252,10 @@ class Tuning:
 
     def finish(self, choice: Choice) -> dict[str, Any]:
         """Choose, judge, write, and advise where nothing works."""
-        finalists = [candidate for candidate in self.search.best if candidate.rung > 0 and _works(candidate)]
-        finalists = (finalists or [c for c in self.search.best if _works(c)])[:FINALISTS]
+        finalists = _unlike(
+            [candidate for candidate in self.search.best if candidate.rung > 0 and _works(candidate)]
+            or [candidate for candidate in self.search.best if _works(candidate)]
+        )
         result: dict[str, Any] = {
             "verdict": "unfit",
             "device": self.card.name,
@@ -400,6 +403,16 @@ class Tuning:
         )
         with files.written_whole(out) as temporary:
             temporary.write_text(experiment_toml(experiment, words), encoding="utf-8")
+
+
+def _unlike(candidates: list[Candidate]) -> list[Candidate]:
+    """The best of them whose periods differ: fast points lean on the model most, and may not hold on a better one."""
+    chosen: list[Candidate] = []
+    for candidate in candidates:
+        periods = [one.params["period_ticks"] for one in chosen]
+        if all(abs(np.log(candidate.params["period_ticks"] / period)) > APART for period in periods):
+            chosen.append(candidate)
+    return chosen[:FINALISTS]
 
 
 def _works(candidate: Candidate) -> bool:

@@ -174,3 +174,9 @@ def test_bad_wishes_end_with_a_message_and_code_2(tuned, options, message):
     assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_finalists_have_periods_of_their_own():
+    ticks = (40, 41, 43, 60, 20, 62, 80, 100)
+    found = tune._unlike([search.Candidate(k, {"period_ticks": period}) for k, period in enumerate(ticks)])
+    assert [one.params["period_ticks"] for one in found] == [40, 60, 20, 80]
