@@ -27,8 +27,8 @@ SEEDS = 4
 """Topologies for each candidate of the second rung."""
 PERIODS = ((40, 25), (60, 40))
 """Periods of teacher forcing and of free run, of the two rungs: a read-out from fewer is not stable in closed loop."""
-MOST_TICKS = (7200, 3600)
-"""Most ticks of each."""
+LEAST_TICKS, MOST_TICKS = ((2400, 1600), (3600, 3600)), (7200, 3600)
+"""Least ticks of each, of the two rungs, and most."""
 RESONANCES = (0.7, 4.0)
 """Periods that are tried, in periods of the resonance, where Q is at most 1."""
 PER_QUALITY, LATEST = 0.2, 1.6
@@ -126,7 +126,7 @@ class Search:
         self._trials: dict[int, optuna.trial.Trial] = {}
         self._waiting: list[Candidate] = []
         self._study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=128),
+            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=96),
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=4),
         )
 
@@ -226,7 +226,8 @@ def space(
 def _ticks(group: list[Candidate], rung: int) -> tuple[int, int]:
     """Ticks of teacher forcing and of free run, enough for the longest period of a group."""
     longest = max(candidate.params["period_ticks"] for candidate in group)
-    forced, free = (min(periods * longest, most) for periods, most in zip(PERIODS[rung], MOST_TICKS, strict=True))
+    limits = zip(PERIODS[rung], LEAST_TICKS[rung], MOST_TICKS, strict=True)
+    forced, free = (min(max(periods * longest, least), most) for periods, least, most in limits)
     return forced, free
 
 

@@ -14,7 +14,12 @@ from spinloom.workflows.search import Candidate, Search, scored
 @pytest.fixture
 def small(monkeypatch):
     """A search of a few small networks over few ticks."""
-    for name, value in {"BATCH": 8, "SEEDS": 2, "PERIODS": ((16, 16), (16, 16))}.items():
+    for name, value in {
+        "BATCH": 8,
+        "SEEDS": 2,
+        "LEAST_TICKS": ((800, 800), (800, 800)),
+        "PERIODS": ((9, 9), (9, 9)),
+    }.items():
         monkeypatch.setattr(searching, name, value)
 
 

@@ -19,7 +19,7 @@ from spinloom.workflows.settings import load_experiment
 from spinloom.workflows.tune import Wish, tune_stage
 
 SMALL = {
-    search: {"BATCH": 8, "SEEDS": 2, "PERIODS": ((16, 16), (16, 16))},
+    search: {"BATCH": 8, "SEEDS": 2, "LEAST_TICKS": ((800, 800), (800, 800)), "PERIODS": ((9, 9), (9, 9))},
     tune: {
         "FINALISTS": 2,
         "CHOSEN_ON": 1,
