@@ -36,6 +36,8 @@ SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
 FINALISTS, APART = 4, 0.1
 """How many finalists there are, and by how much the logarithms of their periods differ at least."""
+OUTSIDE_COSTS = 0.5
+"""What being ten times 1 % outside the region of calibration costs, in log10 (error / goal)."""
 CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
@@ -312,10 +314,13 @@ class Tuning:
             told = self._trained(candidate, self.seeds("choose"))
             errors = {task: [row["nrmse"] for row in told if row["task"] == task] for task in self.wish.tasks}
             missing = [np.log10(max(np.median(e), np.max(e) / 3, goal(t)) / goal(t)) for t, e in errors.items()]
-            scores.append(float(np.mean(np.minimum(missing, 3))) + 0.1 * np.log10(self.period_s(candidate) / 1e-9))
+            outside = float(np.median([row["outside_share"] for row in told]))
+            slow = 0.1 * np.log10(self.period_s(candidate) / 1e-9)
+            scores.append(float(np.mean(np.minimum(missing, 3))) + slow + OUTSIDE_COSTS * np.log10(1 + outside / 0.01))
             say(
                 f"candidate {candidate.number}, {self.period_s(candidate) * 1e9:.3g} ns, {CHOSEN_ON} seeds: "
                 + ", ".join(f"{task_name(t)} {np.median(e):.2g} (worst {np.max(e):.2g})" for t, e in errors.items())
+                + f"; {outside:.1%} outside the region of calibration"
             )
         return finalists[int(np.argmin(scores))]
 
