@@ -108,6 +108,8 @@ class Search:
         longest period that is tried (s)
     shares : tuple of float
         of the model's reach, that networks may stay within
+    second : CalibratedModel, optional
+        of the same device and reach, for the second rung, if the first is a quicker one
     """
 
     def __init__(
@@ -119,7 +121,9 @@ class Search:
         clock: bool | None = False,
         longest_s: float | None = None,
         shares: tuple[float, ...] = (1.0,),
+        second: CalibratedModel | None = None,
     ) -> None:
+        self.models = (model, model if second is None else second)
         self.model, self.tasks, self.nodes, self.seed = model, tasks, nodes, seed
         self.space = space(model, clock, longest_s, shares)
         self.candidates: list[Candidate] = []
@@ -171,7 +175,7 @@ class Search:
         by_period = sorted(group, key=lambda candidate: candidate.params["period_ticks"])
         for half in (by_period[: len(group) // 2], by_period[len(group) // 2 :]):
             if half:
-                evaluate(self.model, half, self.tasks, self.nodes, seeds, _ticks(half, rung))
+                evaluate(self.models[rung], half, self.tasks, self.nodes, seeds, _ticks(half, rung))
         for candidate in group:
             candidate.rung = rung
             trial = self._trials[candidate.number]

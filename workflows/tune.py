@@ -139,7 +139,8 @@ def tune_stage(
     found = None if model_path is not None else advised(card)
     calibration, model = _model(card, choice, beside, model_path, found)
     shares = SHARES if calibration is not None else (1.0,)
-    search = Search(_quick(model, calibration), wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares)
+    quick = _quick(model, calibration)
+    search = Search(quick, wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares, model)
     tuning = Tuning(card, device, model, wish, beside, search, began, calibration, found)
     try:
         if model.verdict == "unfit":
@@ -180,8 +181,8 @@ def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
     if quick.verdict == "unfit":
         return model
     say(
-        f"searching on a flow map (off by {quick.holdout_nrmse:.2g}), which is quicker; finalists are trained and "
-        f"judged on the {model.kind.replace('_', ' ')}"
+        f"searching on a flow map (off by {quick.holdout_nrmse:.2g}), which is quicker; what survives is tried, "
+        f"trained and judged on the {model.kind.replace('_', ' ')}"
     )
     return quick
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,18 @@ def test_a_search_is_seeded_and_few_survive(small, coarse_model):
     assert first.best[0].rung == 1
     assert first.best[0].score == min(c.score for c in survived)
     assert {c.params["clock"] for c in first.candidates} == {0.0}
+
+
+def test_the_second_rung_may_have_a_model_of_its_own(small, coarse_model, monkeypatch):
+    better, evaluate, seen = replace(coarse_model), searching.evaluate, set()
+
+    def watched(model, group, tasks, nodes, seeds, ticks):
+        seen.add((len(seeds) > 1, model is better))
+        evaluate(model, group, tasks, nodes, seeds, ticks)
+
+    monkeypatch.setattr(searching, "evaluate", watched)
+    searched(coarse_model, 3, second=better)
+    assert seen == {(False, False), (True, True)}
 
 
 def test_periods_stay_within_what_was_asked_for(small, coarse_model):
