@@ -220,9 +220,7 @@ def finish(
         alive &= shape_error(record.z[-len(f) :], f) < _KEPT_SHAPE
         nodes = corrected(record)
         if clock is None:
-            trimmed, _ = trim_phase(
-                nodes, own.with_readout(trained.weights.w_out), f, trained.lead, TRIM_ROUNDS, TRIM_PERIODS, beside
-            )
+            trimmed, _ = trim_phase(nodes, trained.weights, f, trained.lead, TRIM_ROUNDS, TRIM_PERIODS, beside)
             new = weights.with_readout(trimmed.w_out)
     after = expected(nodes, new)
     alive &= np.isfinite(after.nrmse)

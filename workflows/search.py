@@ -124,7 +124,7 @@ class Search:
         second: CalibratedModel | None = None,
     ) -> None:
         self.models = (model, model if second is None else second)
-        self.model, self.tasks, self.nodes, self.seed = model, tasks, nodes, seed
+        self.tasks, self.nodes, self.seed = tasks, nodes, seed
         self.space = space(model, clock, longest_s, shares)
         self.candidates: list[Candidate] = []
         self._trials: dict[int, optuna.trial.Trial] = {}

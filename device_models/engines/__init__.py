@@ -168,8 +168,8 @@ def _found(name: str, named: str | None, why: str) -> Choice:
     return Choice(name, f"engine: {what}, {why}", installation)
 
 
-def try_engine(choice: Choice) -> str:
-    """Run an engine for 1 ps on the default card.
+def try_engine(choice: Choice, temperature: float = 0.0) -> str:
+    """Run an engine for 1 ps on the default card, at a temperature (K).
 
     Returns
     -------
@@ -184,7 +184,7 @@ def try_engine(choice: Choice) -> str:
     from spinloom.device_models.card import load_card
     from spinloom.device_models.provenance import data_folder
 
-    card = load_card(data_folder() / "devices" / "disc60.toml")
+    card = load_card(data_folder() / "devices" / "disc60.toml").at(temperature)
     with open_engine(choice, card, TRIAL_TICK) as engine:
         engine.play(np.array([TRIAL_TICK]), np.zeros((1, 1)))
         return engine.version

@@ -141,7 +141,7 @@ def test_a_report_of_nothing_says_what_to_do(tmp_path, spinloom):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('device = "nothing"', "expected one of .*disc60"),
+        ('device = "nothing"', "expected one of disc100, disc60, disc60_low_damping"),
         ('device = "../other.toml"', "outside its own folder"),
         ('device = "absent.toml"', "no such file"),
         ("colour = 1", "colour: unknown field"),
