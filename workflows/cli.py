@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -525,13 +527,31 @@ def _stop(*_: Any) -> None:
     raise Stopped
 
 
+@contextlib.contextmanager
+def _never_lost() -> Iterator[None]:
+    """Stop a moment later where Python had to ignore it: raised within a garbage collection, it reaches nobody."""
+    hook = sys.unraisablehook
+
+    def ignored(lost: Any) -> None:
+        if not isinstance(lost.exc_value, Stopped):
+            return hook(lost)
+        signal.signal(signal.SIGALRM, _stop)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+    sys.unraisablehook = ignored
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's mistake ends with a message and exit code 2."""
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _stop)
     try:
-        with told_warnings():
+        with _never_lost(), told_warnings():
             app(args=arguments)
     except SpinloomError as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)

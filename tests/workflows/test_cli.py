@@ -261,3 +261,27 @@ def test_ctrl_c_leaves_nothing_half_made(tmp_path):
     assert "stopped" in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_within_a_garbage_collection_is_not_lost():
+    lost = """
+import gc, os, signal, time
+from spinloom.workflows import cli
+
+def collected(phase, info):
+    gc.callbacks.remove(collected)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+
+def app(args):
+    gc.callbacks.append(collected)
+    gc.collect()
+    time.sleep(100)
+
+cli.app = app
+cli.main([])
+"""
+    outcome = subprocess.run([sys.executable, "-c", lost], capture_output=True, text=True, cwd=ROOT, timeout=90)
+    assert outcome.returncode == 130, outcome.stderr
+    assert "stopped" in outcome.stderr
+    assert "ignored" not in outcome.stderr
