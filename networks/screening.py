@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -87,25 +87,23 @@ def screen(
         for a free run of less than two periods
     """
     f, s = _tiled(targets, forced_ticks), _tiled([_clock(c) for c in clocks], forced_ticks)[..., 0]
-    S, K, N = len(targets), f.shape[2], weights.nodes
+    S = len(targets)
     longest = max(len(target) for target in targets)
     if free_ticks < 2 * longest:
         raise SpinloomError(f"free ticks: expected at least two periods, {2 * longest} ticks, got {free_ticks}")
     kept = np.arange(forced_ticks)[:, None] >= [min(WASHOUT * len(target), forced_ticks // 2) for target in targets]
     # The same noise for every network: how one does must not depend on its neighbours.
     fed = f + noise[:, None] * stream(seed, "screening").standard_normal((forced_ticks, 1, f.shape[2]))
-    moments = (jnp.zeros((S, N + 1, N + 1)), jnp.zeros((S, N + 1, K)), jnp.zeros((S, K)))
-    (state, moments), _ = scan(
+    moments = _Moments(f, kept)
+    state, _ = scan(
         _taught_tick,
         (node, weights.without_devices()),
-        (start(node, weights), moments),
-        (fed, f, s, kept.astype(float)),
+        start(node, weights),
+        (fed, s),
         progress=progress,
-        collect=lambda nothing: None,
+        collect=moments.add,
     )
-    xx, xy, yy = (
-        np.asarray(moment) / np.asarray(kept.sum(axis=0)).reshape(-1, *[1] * (moment.ndim - 1)) for moment in moments
-    )
+    xx, xy, yy = moments.means
     w_out, taught = _regressed(xx, xy, yy, ridge)
     scale = np.sqrt(np.array([target.var(axis=0).mean() for target in targets]))
     weights = weights.with_readout(w_out)
@@ -130,17 +128,45 @@ def _tiled(series: Sequence[np.ndarray], ticks: int, first: int = 0) -> np.ndarr
     return np.stack([one[(first + np.arange(ticks)) % len(one)] for one in series], axis=1)
 
 
-def _taught_tick(fixed: tuple[Node, Weights], carry: tuple, row: tuple) -> tuple[tuple, None]:
+def _taught_tick(fixed: tuple[Node, Weights], state: LoopState, row: tuple[Any, Any]) -> tuple[LoopState, Any]:
     node, weights = fixed
-    state, (xx, xy, yy) = carry
-    fed, f, s, kept = row
+    fed, s = row
     nodes, r, _ = advance(node, weights, state, s)
-    x = jnp.concatenate([r, jnp.ones((len(r), 1))], axis=1)
-    seen = kept[:, None] * x
-    xx = xx + seen[:, :, None] * x[:, None, :]
-    xy = xy + seen[:, :, None] * f[:, None, :]
-    yy = yy + kept[:, None] * f**2
-    return (LoopState(nodes, r, fed), (xx, xy, yy)), None
+    return LoopState(nodes, r, fed), r
+
+
+class _Moments:
+    """Of the states and the targets of S networks, summed up chunk by chunk.
+
+    Attributes
+    ----------
+    f : (n_ticks, S, K) ndarray
+        targets
+    kept : (n_ticks, S) ndarray of bool
+        which ticks count
+    """
+
+    def __init__(self, f: np.ndarray, kept: np.ndarray) -> None:
+        self.f, self.kept, self.ticks = f, kept, 0
+        self.sums: tuple[Any, Any, Any] = (0.0, 0.0, 0.0)
+
+    def add(self, r: np.ndarray) -> None:
+        """Take the signals of the next ticks, (n, S, N)."""
+        span = slice(self.ticks, self.ticks + len(r))
+        self.ticks = span.stop
+        kept = self.kept[span].T[..., None]
+        x = np.where(kept, np.concatenate([r, np.ones((*r.shape[:2], 1))], axis=2).swapaxes(0, 1), 0.0)
+        f = np.where(kept, self.f[span].swapaxes(0, 1), 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            new = (x.swapaxes(1, 2) @ x, x.swapaxes(1, 2) @ f, (f**2).sum(axis=1))
+        self.sums = tuple(old + more for old, more in zip(self.sums, new, strict=True))
+
+    @property
+    def means(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Over the ticks that count: (S, N + 1, N + 1), (S, N + 1, K) and (S, K)."""
+        count = self.kept.sum(axis=0)
+        xx, xy, yy = self.sums
+        return xx / count[:, None, None], xy / count[:, None, None], yy / count[:, None]
 
 
 def _regressed(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, ridge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

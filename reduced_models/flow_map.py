@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spinloom.reduced_models.basis import SPHERE, exponents, monomials
+from spinloom.reduced_models.basis import SPHERE, exponents, monomials, polynomial
 
 
 class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -159,7 +159,7 @@ class FlowMapLaw:
 
     def polynomial(self, x: Any) -> Any:
         """The regression itself: (n, n_features) -> (n, n_targets or 4)."""
-        return monomials(x, np.array(self.powers, dtype=int).reshape(-1, x.shape[-1])) @ self.coef.T + self.intercept
+        return polynomial(x, self.powers, self.coef, self.intercept)
 
 
 def _length(m: Any) -> Any:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spinloom.device_models.errors import SpinloomWarning
-from spinloom.reduced_models.basis import SPHERE, exponents, monomials
+from spinloom.reduced_models.basis import SPHERE, exponents, monomials, polynomial
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.shooting import LENGTH, Form, Windows, latents, losses, step
 
@@ -344,7 +344,7 @@ class MemoryLaw:
 
     def polynomial(self, x: Any) -> Any:
         """The regression itself: (n, n_features) -> (n, n_outputs)."""
-        return monomials(x, np.array(self.powers, dtype=int).reshape(-1, x.shape[-1])) @ self.coef.T + self.intercept
+        return polynomial(x, self.powers, self.coef, self.intercept)
 
 
 def _direction(m: Any) -> Any:

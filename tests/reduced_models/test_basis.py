@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from spinloom.reduced_models.basis import exponents, monomials
+from spinloom.reduced_models.basis import exponents, monomials, polynomial
 
 
 @pytest.mark.parametrize(("n", "degree"), [(1, 1), (2, 3), (4, 5), (4, 6)])
@@ -18,21 +18,43 @@ def test_number_and_degree(n, degree):
     assert set(powers.sum(axis=1)) == set(range(1, degree + 1))
 
 
-@pytest.mark.parametrize("rows", [50, 300])
-def test_values_are_numpys(rows):
-    x = np.random.default_rng(0).uniform(-2, 2, (rows, 4))
+def test_values_are_numpys():
+    x = np.random.default_rng(0).uniform(-2, 2, (50, 4))
     powers = exponents(4, 5)
     np.testing.assert_allclose(monomials(x, powers), np.prod(x[:, None, :] ** powers, axis=-1), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
     "powers",
-    [[[2, 0], [0, 3]], [[1, 1], [1, 0]], [[0, 0], [1, 0]], [[1, 0], [0, 3]], [[1, 0], [2, 0], [0, 1]]],
+    [
+        [[2, 0], [0, 3]],
+        [[1, 1], [1, 0]],
+        [[0, 0], [1, 0]],
+        [[1, 0], [0, 3]],
+        [[1, 0], [2, 0], [0, 1]],
+        [[1, 0], [1, 0]],
+        [[0, 9]],
+        [],
+    ],
 )
 def test_any_set_of_monomials_can_be_evaluated(powers):
-    """Files may name any: those whose factors are missing or come later, the constant, any order."""
-    x = np.random.default_rng(3).uniform(-2, 2, (300, 2))
-    np.testing.assert_allclose(monomials(x, np.array(powers)), np.prod(x[:, None, :] ** np.array(powers), axis=-1))
+    """Files may name any: those whose factors are missing or come later, the constant, one twice, none, any order."""
+    rng = np.random.default_rng(3)
+    x, powers = rng.uniform(-2, 2, (300, 2)), np.array(powers, dtype=int).reshape(-1, 2)
+    coef, intercept = rng.standard_normal((3, len(powers))), rng.standard_normal(3)
+    values = np.prod(x[:, None, :] ** powers, axis=-1)
+    np.testing.assert_allclose(monomials(x, powers), values)
+    np.testing.assert_allclose(polynomial(x, powers.tolist(), coef, intercept), values @ coef.T + intercept, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "degree"), [(1, 1), (4, 6), (12, 3)])
+def test_a_polynomial_is_its_monomials_times_coefficients(n, degree):
+    rng = np.random.default_rng(4)
+    powers = exponents(n, degree)
+    x = rng.uniform(-1, 1, (2, 5, n))
+    coef, intercept = rng.standard_normal((2, len(powers))), rng.standard_normal(2)
+    expected = monomials(x, powers) @ coef.T + intercept
+    np.testing.assert_allclose(polynomial(x, powers.tolist(), coef, intercept), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_leading_axes():
