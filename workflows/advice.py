@@ -150,7 +150,8 @@ def _tried(words: str, toml: str, card: DeviceCard, tasks: tuple[str, ...], data
     search = Search(model, tasks, seed=SEED)
     for _ in range(BATCHES):
         search.batch()
-    best = min(search.candidates, key=lambda one: (-list(one.states.values()).count("works"), one.score))
+    free = [one for one in search.candidates if one.rung]
+    best = min(free, key=lambda one: (-list(one.states.values()).count("works"), one.score))
     errors = {task_name(task): best.errors[task_name(task)]["shape"] for task in tasks}
     works = [name for name, state in best.states.items() if state == "works"]
     helps = f"generates {', '.join(works)}" if works else "does not help"

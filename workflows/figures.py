@@ -215,13 +215,17 @@ def reach(model: CalibratedModel) -> Figure:
     return figure
 
 
-STATES = {"works": "#2c8a4b", "unstable": "#c8862d", "sings": FULL, "dead": TARGET}
+STATES = {
+    "works": "#2c8a4b", "unstable": "#c8862d", "follows": REDUCED, "poor": "#b9a3c9", "sings": FULL, "dead": TARGET,
+}  # fmt: skip
 """Colours of what candidates of a tuning do."""
 
 
 @_styled
 def map_of_tuning(rows: list[dict[str, Any]], task: str, chosen_s: float | None) -> Figure:
     """What all candidates of a tuning do at a task: error against period, and where in strength of coupling.
+
+    The error is that of the shape in free run, and of those that came not so far the one with the target fed back.
 
     Parameters
     ----------
@@ -236,13 +240,13 @@ def map_of_tuning(rows: list[dict[str, Any]], task: str, chosen_s: float | None)
     for state, colour in STATES.items():
         some = [row for row in rows if row[f"state_{task}"] == state]
         style: Any = {"ls": "", "marker": "o", "ms": 4, "mec": "none", "color": colour, "alpha": 0.75}
-        error = [min(max(row[f"shape_{task}"], 1e-5), 3.0) for row in some]
+        error = [min(max(row.get(f"shape_{task}", row[f"taught_{task}"]), 1e-5), 3.0) for row in some]
         left.loglog([row["period_s"] * 1e9 for row in some], error, label=f"{state} ({len(some)})", **style)
         right.loglog([row["radius"] for row in some], [row["feedback"] for row in some], **style)
     left.axhline(GENERATES, color=TARGET, lw=0.8)
     if chosen_s is not None:
         left.axvline(chosen_s * 1e9, color="black", lw=0.8, ls=":")
-    left.set(xlabel="period (ns)", ylabel="shape error (NRMSE, 3 at most)", title=f"{task}: speed against error")
+    left.set(xlabel="period (ns)", ylabel="error (NRMSE, 3 at most)", title=f"{task}: speed against error")
     right.set(xlabel="spectral radius × gain", ylabel="feedback × gain", title="where it works, sings, is dead")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(STATES))
     return figure

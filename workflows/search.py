@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from spinloom.device_models.scale import Scaled
-from spinloom.networks.screening import Screened, screen
+from spinloom.networks.screening import SEEN, SETTLE, Screened, screen
 from spinloom.networks.tasks import target, task_name
 from spinloom.networks.topology import Topology, Weights, draw
 from spinloom.reduced_models.model import CalibratedModel
@@ -21,16 +21,15 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 GOALS = {"sine": 0.003, "triangle": 0.03, "harmonics": 0.01, "square": 0.15}
 """Errors (NRMSE) that are good enough: below them, speed counts; 0.02 for a series of one's own."""
-BATCH = 32
-"""Candidates in a batch of the first rung."""
-SEEDS = 4
-"""Topologies for each candidate of the second rung."""
-PERIODS = ((40, 25), (60, 40))
-"""Periods of teacher forcing and of free run, of the two rungs: a read-out from fewer is not stable in closed loop."""
-LEAST_TICKS, MOST_TICKS = ((2400, 1600), (3600, 3600)), (7200, 3600)
-"""Least ticks of each, of the two rungs, and most."""
-RESONANCES = (0.7, 4.0)
-"""Periods that are tried, in periods of the resonance, where Q is at most 1."""
+BATCH, PROMOTED, LAST = 32, 8, 8
+"""Candidates in a batch, of which all are judged on what nodes make of each task while the target feeds back; those of
+them that go on to a little of FORCE and a free run; and those that in the end do so on several topologies."""
+SEEDS = (1, 2, 4)
+"""Topologies for each candidate of the three rungs."""
+TAUGHT, FORCED, FREE = (40, 2400, 7200), (40, 2400, 5000), (25, 2400, 3600)
+"""Periods, least and most ticks of each: a read-out from fewer is not stable in closed loop."""
+RESONANCES, CLOCKED_RESONANCES = (0.7, 3.0), (0.7, 4.0)
+"""Periods that are tried, in periods of the resonance, where Q is at most 1, without a clock and with one."""
 PER_QUALITY, LATEST = 0.2, 1.6
 """By how much the shortest grows with Q, and to what at most: nodes that ring on mix up periods near their own."""
 SHORTEST, LONGEST = 16, 400
@@ -53,7 +52,8 @@ class Candidate:
     rung : int
         how far it came
     errors, states : dict
-        by task: median over seeds of NRMSE in free run (shape, free, taught), and the commonest state
+        by task: the worst over seeds of the NRMSE (taught; after a free run also shape and free), and the
+        commonest state
     """
 
     number: int
@@ -108,8 +108,8 @@ class Search:
         longest period that is tried (s)
     shares : tuple of float
         of the model's reach, that networks may stay within
-    second : CalibratedModel, optional
-        of the same device and reach, for the second rung, if the first is a quicker one
+    last : CalibratedModel, optional
+        of the same device and reach, for the last rung, if the first is a quicker one
     """
 
     def __init__(
@@ -121,18 +121,18 @@ class Search:
         clock: bool | None = False,
         longest_s: float | None = None,
         shares: tuple[float, ...] = (1.0,),
-        second: CalibratedModel | None = None,
+        last: CalibratedModel | None = None,
     ) -> None:
-        self.models = (model, model if second is None else second)
+        self.models = (model, model, model if last is None else last)
         self.tasks, self.nodes, self.seed = tasks, nodes, seed
         self.space = space(model, clock, longest_s, shares)
         self.candidates: list[Candidate] = []
-        self._trials: dict[int, optuna.trial.Trial] = {}
-        self._waiting: list[Candidate] = []
-        self._study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=96),
-            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=4),
+        # Half of a batch is drawn anywhere: one lucky network must not draw all the others to it.
+        self._samplers = (
+            optuna.samplers.RandomSampler(seed=seed),
+            optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=BATCH),
         )
+        self._study = optuna.create_study()
 
     @property
     def best(self) -> list[Candidate]:
@@ -142,7 +142,7 @@ class Search:
     def until(self, deadline: float, say: Callable[[Search], None] = lambda search: None, most: int = 100_000) -> None:
         """Batch after batch until ``time.perf_counter()`` reaches the deadline; one at least.
 
-        Candidates that wait for the second rung at the end are not lost: the best of them are tried there.
+        The best of all go to the last rung in the end.
         """
         while True:
             began = time.perf_counter()
@@ -151,40 +151,32 @@ class Search:
             now = time.perf_counter()
             if now + 0.7 * (now - began) > deadline or len(self.candidates) >= most:
                 break
-        waiting = sorted(self._waiting, key=lambda candidate: candidate.score)[: BATCH // SEEDS]
-        if waiting:
-            self._waiting.clear()
-            self._judge(waiting, 1)
-            say(self)
+        self.judge(self.best[:LAST], 2)
+        say(self)
 
     def batch(self) -> None:
-        """One batch of proposals, and of the second rung when enough have survived the first."""
-        asked = [self._study.ask(self.space) for _ in range(BATCH)]
-        new = [Candidate(trial.number, self._params(trial.params)) for trial in asked]
-        self._trials |= {trial.number: trial for trial in asked}
-        self.candidates += new
-        self._judge(new, 0)
-        many = BATCH // SEEDS
-        while len(self._waiting) >= many:
-            group, self._waiting = self._waiting[:many], self._waiting[many:]
-            self._judge(group, 1)
+        """One batch of proposals; the best of them go on to the second rung."""
+        asked = []
+        for sampler in self._samplers:
+            self._study.sampler = sampler
+            asked += [self._study.ask(self.space) for _ in range(BATCH // 2)]
+        new = {trial.number: Candidate(trial.number, self._params(trial.params)) for trial in asked}
+        self.candidates += new.values()
+        self.judge(list(new.values()), 0)
+        self.judge(sorted(new.values(), key=lambda candidate: candidate.score)[:PROMOTED], 1)
+        for trial in asked:
+            self._study.tell(trial, scored(new[trial.number], self.tasks, self.models[0], pessimistic=True))
 
-    def _judge(self, group: list[Candidate], rung: int) -> None:
-        seeds = [self.seed * 1000 + 100_000 + 100 * rung + k for k in range(SEEDS if rung else 1)]
+    def judge(self, group: list[Candidate], rung: int) -> None:
+        """Screen candidates on one of the rungs, 0 to 2."""
+        seeds = [self.seed * 1000 + 100_000 + 100 * rung + k for k in range(SEEDS[rung])]
         # Short periods and long ones apart: the longest of a batch says how many ticks all of it run.
         by_period = sorted(group, key=lambda candidate: candidate.params["period_ticks"])
-        for half in (by_period[: len(group) // 2], by_period[len(group) // 2 :]):
-            if half:
-                evaluate(self.models[rung], half, self.tasks, self.nodes, seeds, _ticks(half, rung))
-        for candidate in group:
-            candidate.rung = rung
-            trial = self._trials[candidate.number]
-            trial.report(candidate.score, rung + 1)
-            if rung == 0 and not trial.should_prune():
-                self._waiting.append(candidate)
-                continue
-            ended = optuna.trial.TrialState.COMPLETE if rung else optuna.trial.TrialState.PRUNED
-            self._study.tell(trial, candidate.score if rung else None, state=ended)
+        halves = [by_period] if rung == 1 else [by_period[: len(group) // 2], by_period[len(group) // 2 :]]
+        for half in filter(None, halves):
+            evaluate(self.models[rung], half, self.tasks, self.nodes, seeds, rung > 0)
+            for candidate in half:
+                candidate.rung = rung
 
     def _params(self, given: dict[str, Any]) -> dict[str, Any]:
         params = {"clock": 0.0, "clock_shape": "sine", **given}
@@ -203,19 +195,20 @@ def space(
 ) -> dict[str, optuna.distributions.BaseDistribution]:
     """What is searched, and within which limits."""
     real, choice = optuna.distributions.FloatDistribution, optuna.distributions.CategoricalDistribution
-    one = LONGEST / RESONANCES[1] if model.scale.resonance is None else 1 / model.scale.resonance / model.tick
-    shortest = RESONANCES[0] + PER_QUALITY * max(0.0, (model.scale.quality or 0.0) - 1)
-    limits = (min(shortest, LATEST), RESONANCES[1])
+    least, most = RESONANCES if clock is False else CLOCKED_RESONANCES
+    one = LONGEST / most if model.scale.resonance is None else 1 / model.scale.resonance / model.tick
+    shortest = least + PER_QUALITY * max(0.0, (model.scale.quality or 0.0) - 1)
+    limits = (min(shortest, LATEST), most)
     low, high = (min(max(round(limit * one), SHORTEST), LONGEST) for limit in limits)
     if longest_s is not None:
         high = max(low, min(high, int(longest_s / model.tick)))
     found: dict[str, optuna.distributions.BaseDistribution] = {
         "period_ticks": optuna.distributions.IntDistribution(low, max(high, low + 1), log=True),
         "share": choice(list(shares)),
-        "radius": real(0.05, 8.0, log=True),
+        "radius": real(0.05, 3.0, log=True),
         "feedback": real(0.2, 5.0, log=True),
         "bias": real(0.1, 3.0, log=True),
-        "noise": real(1e-3, 1e-1, log=True),
+        "noise": real(2e-3, 1e-1, log=True),
         "ridge": real(1e-7, 1e-2, log=True),
     }
     if clock is not False:
@@ -227,12 +220,10 @@ def space(
     return found
 
 
-def _ticks(group: list[Candidate], rung: int) -> tuple[int, int]:
-    """Ticks of teacher forcing and of free run, enough for the longest period of a group."""
-    longest = max(candidate.params["period_ticks"] for candidate in group)
-    limits = zip(PERIODS[rung], LEAST_TICKS[rung], MOST_TICKS, strict=True)
-    forced, free = (min(max(periods * longest, least), most) for periods, least, most in limits)
-    return forced, free
+def _ticks(span: tuple[int, int, int], longest: int) -> int:
+    """Ticks for so many periods of the longest of a group, no fewer and no more than given."""
+    periods, least, most = span
+    return min(max(periods * longest, least), most)
 
 
 def evaluate(
@@ -241,9 +232,10 @@ def evaluate(
     tasks: tuple[str, ...],
     nodes: int,
     seeds: list[int],
-    ticks: tuple[int, int],
+    freely: bool = True,
 ) -> None:
     """Screen candidates, each with every task and seed in one batch, and write into them how they did."""
+    longest = max(candidate.params["period_ticks"] for candidate in group)
     jobs = [(candidate, task, seed) for candidate in group for seed in seeds for task in tasks]
     weights = Weights.stack([draw(c.topology(nodes), [seed]) for c, task, seed in jobs])
     # Networks of a batch are independent; only the reach differs from device to device.
@@ -255,8 +247,10 @@ def evaluate(
         [c.topology(nodes).clock_period(c.params["period_ticks"]) for c, _, _ in jobs],
         noise=np.array([c.params["noise"] for c, _, _ in jobs]),
         ridge=np.array([c.params["ridge"] for c, _, _ in jobs]),
-        forced_ticks=ticks[0],
-        free_ticks=ticks[1],
+        taught_ticks=_ticks(TAUGHT, longest),
+        tested_ticks=(SETTLE + SEEN) * longest,
+        force_ticks=_ticks(FORCED, longest) if freely else 0,
+        free_ticks=_ticks(FREE, longest) if freely else 0,
         seed=seeds[0],
     )
     for candidate in group:
@@ -267,27 +261,28 @@ def evaluate(
 
 
 def _write(candidate: Candidate, task: str, result: Screened, rows: list[int]) -> None:
-    # Of several seeds the third quartile: a point has to work for most of them.
-    quartile = {
-        kind: float(np.quantile(getattr(result, kind)[rows], 0.75, method="higher"))
-        for kind in ("shape", "free", "taught")
-    }
+    # Of several seeds the worst: a point has to work for most of them.
+    worst = {kind: float(getattr(result, kind)[rows].max()) for kind in ("shape", "free", "taught")}
     states = result.state[rows].tolist()
-    candidate.errors[task_name(task)] = quartile
+    candidate.errors[task_name(task)] = {kind: error for kind, error in worst.items() if not math.isnan(error)}
     candidate.states[task_name(task)] = max(sorted(set(states)), key=states.count)
 
 
-def scored(candidate: Candidate, tasks: tuple[str, ...], model: CalibratedModel) -> float:
+def scored(candidate: Candidate, tasks: tuple[str, ...], model: CalibratedModel, *, pessimistic: bool = False) -> float:
     """How much is missing: mean over tasks of log10 (error / goal), no less than -0.5; speed and clock count a little.
 
-    The error is that of the shape, or a third of the free run's where that is larger: what drifts
-    can be trimmed. Errors count up to 1.
+    The error is the taught one; after a free run it is the geometric mean of that and the free run's: that of the
+    shape, or a third of the whole where that is larger, because what drifts can be trimmed. Errors count up to 1.
+    A pessimist takes a network that has not run freely for one that fails: so all candidates have one scale.
     """
     missing = []
     for task in tasks:
         error = candidate.errors[task_name(task)]
-        worst = min(max(error["shape"], error["free"] / 3, 1e-6), 1.0)
-        missing.append(max(math.log10(worst / goal(task)), -0.5))
+        found = [error["taught"]]
+        if pessimistic or "free" in error:
+            found.append(max(error.get("shape", 1.0), error.get("free", 1.0) / 3))
+        logs = [math.log10(min(max(one, 1e-6), 1.0) / goal(task)) for one in found]
+        missing.append(max(sum(logs) / len(logs), -0.5))
     one = 1e-9 if model.scale.resonance is None else 1 / model.scale.resonance
     slow = SPEED_COUNTS * math.log10(candidate.params["period_ticks"] * model.tick / one)
     return float(np.mean(missing)) + slow + CLOCK_COSTS * (candidate.params["clock"] > 0)

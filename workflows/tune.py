@@ -25,19 +25,16 @@ from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, fit_m
 from spinloom.workflows.advice import advise
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
+from spinloom.workflows.finalists import Finalist, glance, unlike
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.probe import advised
-from spinloom.workflows.search import Candidate, Search, goal
+from spinloom.workflows.search import Candidate, Search
 from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
 from spinloom.workflows.train import targets, train_generate, train_recognise
 from spinloom.workflows.tune_page import draw_page
 
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
-FINALISTS, APART = 4, 0.1
-"""How many finalists there are, and by how much the logarithms of their periods differ at least."""
-OUTSIDE_COSTS = 0.5
-"""What being ten times 1 % outside the region of calibration costs, in log10 (error / goal)."""
 CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
@@ -181,7 +178,7 @@ def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
     if quick.verdict == "unfit":
         return model
     say(
-        f"searching on a flow map (off by {quick.holdout_nrmse:.2g}), which is quicker; what survives is tried, "
+        f"searching on a flow map (off by {quick.holdout_nrmse:.2g}), which is quicker; the best are tried, "
         f"trained and judged on the {model.kind.replace('_', ' ')}"
     )
     return quick
@@ -205,7 +202,7 @@ class Tuning:
     def told(self, search: Search) -> None:
         """A line on how the search goes; its record is kept after every batch."""
         best = search.best[0]
-        errors = ", ".join(f"{task} {error['shape']:.2g}" for task, error in best.errors.items())
+        errors = ", ".join(f"{task} {error.get('shape', error['taught']):.2g}" for task, error in best.errors.items())
         left = self.began + SEARCHES * self.wish.budget - time.perf_counter()
         say(
             f"{len(search.candidates)} candidates; best so far {self.period_s(best) * 1e9:.3g} ns: {errors}; "
@@ -255,8 +252,8 @@ class Tuning:
 
     def finish(self, choice: Choice) -> dict[str, Any]:
         """Choose, judge, write, and advise where nothing works."""
-        finalists = _unlike(
-            [candidate for candidate in self.search.best if candidate.rung > 0 and _works(candidate)]
+        finalists = unlike(
+            [candidate for candidate in self.search.best if candidate.rung == 2 and _works(candidate)]
             or [candidate for candidate in self.search.best if _works(candidate)]
         )
         result: dict[str, Any] = {
@@ -306,24 +303,25 @@ class Tuning:
                 self.models[share] = fit_model(load_calibration(self.calibration), self.model.kind, reach)
         return self.models[share]
 
-    def _chosen(self, finalists: list[Candidate]) -> Candidate:
-        """The finalist that does best on several seeds, trained in full."""
-        if len(finalists) == 1:
-            return finalists[0]
-        scores = []
-        for candidate in finalists:
-            told = self._trained(candidate, self.seeds("choose"))
-            errors = {task: [row["nrmse"] for row in told if row["task"] == task] for task in self.wish.tasks}
-            missing = [np.log10(max(np.median(e), np.max(e) / 3, goal(t)) / goal(t)) for t, e in errors.items()]
-            outside = float(np.median([row["outside_share"] for row in told]))
-            slow = 0.1 * np.log10(self.period_s(candidate) / 1e-9)
-            scores.append(float(np.mean(np.minimum(missing, 3))) + slow + OUTSIDE_COSTS * np.log10(1 + outside / 0.01))
-            say(
-                f"candidate {candidate.number}, {self.period_s(candidate) * 1e9:.3g} ns, {CHOSEN_ON} seeds: "
-                + ", ".join(f"{task_name(t)} {np.median(e):.2g} (worst {np.max(e):.2g})" for t, e in errors.items())
-                + f"; {outside:.1%} outside the region of calibration"
+    def _chosen(self, candidates: list[Candidate]) -> Candidate:
+        """The finalist that does best on several seeds, trained in full, and is near full micromagnetics."""
+        if len(candidates) == 1:
+            return candidates[0]
+        finalists, seeds = [], self.seeds("choose")
+        for candidate in candidates:
+            model = self.model_at(candidate)
+            told = self._trained(candidate, seeds)
+            finalist = Finalist(
+                candidate=candidate,
+                period_s=self.period_s(candidate),
+                errors={task: [row["nrmse"] for row in told if row["task"] == task] for task in self.wish.tasks},
+                outside=float(np.median([row["outside_share"] for row in told])),
+                apart=glance(model, self.settings(candidate), self.wish.tasks, seeds[0]),
+                spread=model.scale.spread,
             )
-        return finalists[int(np.argmin(scores))]
+            say(finalist.words)
+            finalists.append(finalist)
+        return min(finalists, key=lambda one: one.score).candidate
 
     def _trained(self, candidate: Candidate, seeds: list[int]) -> list[dict[str, Any]]:
         settings = override(self.settings(candidate), free_periods=FREE_PERIODS)
@@ -409,16 +407,6 @@ class Tuning:
         )
         with files.written_whole(out) as temporary:
             temporary.write_text(experiment_toml(experiment, words), encoding="utf-8")
-
-
-def _unlike(candidates: list[Candidate]) -> list[Candidate]:
-    """The best of them whose periods differ: fast points lean on the model most, and may not hold on a better one."""
-    chosen: list[Candidate] = []
-    for candidate in candidates:
-        periods = [one.params["period_ticks"] for one in chosen]
-        if all(abs(np.log(candidate.params["period_ticks"] / period)) > APART for period in periods):
-            chosen.append(candidate)
-    return chosen[:FINALISTS]
 
 
 def _works(candidate: Candidate) -> bool:

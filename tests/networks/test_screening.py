@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from spinloom.networks.loop import simulate
-from spinloom.networks.screening import WASHOUT, screen
+from spinloom.networks.screening import SEEN, SETTLE, SHAKEN, WASHOUT, screen
 from spinloom.networks.seeds import stream
 from spinloom.networks.tasks import target
 from spinloom.networks.topology import Topology, Weights, draw
@@ -15,14 +15,14 @@ from spinloom.networks.topology import Topology, Weights, draw
 GOOD = Topology(nodes=20, spectral_radius=0.8, feedback=1.5, bias=0.6, gain=0.9)
 DEAF = Topology(nodes=20, spectral_radius=0.0, feedback=0.0, bias=0.6, gain=0.9)
 WILD = Topology(nodes=20, spectral_radius=8.0, feedback=0.3, bias=0.05, gain=0.9)
-TICKS = {"forced_ticks": 600, "free_ticks": 300}
+TICKS = {"taught_ticks": 600, "tested_ticks": 300, "force_ticks": 300, "free_ticks": 300}
 
 
-def screened(node, topologies, targets, clocks=None, noise=1e-3):
+def screened(node, topologies, targets, clocks=None, noise=1e-3, **ticks):
     S = len(topologies)
     weights = Weights.stack([draw(topology, [k]) for k, topology in enumerate(topologies)])
     how = {"noise": np.full(S, noise), "ridge": np.full(S, 1e-8), "seed": 0}
-    return weights, screen(node, weights, targets, clocks or [None] * S, **how, **TICKS)
+    return weights, screen(node, weights, targets, clocks or [None] * S, **how, **{**TICKS, **ticks})
 
 
 def test_networks_with_periods_of_their_own_are_told_apart(low_pass):
@@ -42,16 +42,35 @@ def test_a_network_does_not_depend_on_its_neighbours(low_pass):
     assert both.free[0] == pytest.approx(first.free[0], rel=1e-6)
 
 
-def test_the_taught_error_is_that_of_a_ridge_regression(low_pass):
+def test_the_taught_error_is_that_of_a_ridge_regression_under_another_noise(low_pass):
     f = target("triangle", 30)
     weights, result = screened(low_pass, [GOOD], [f], noise=1e-2)
-    fed = np.tile(f, (20, 1))
-    noisy = fed + 1e-2 * stream(0, "screening").standard_normal((600, 1, 1))[:, 0]
-    _, record = simulate(low_pass, weights, target=noisy, hold=np.ones(600, bool), record="r")
-    keep = slice(WASHOUT * 30, None)
-    r, wanted = record.r[keep, 0], fed[keep, 0]
-    missed = wanted - Ridge(alpha=1e-8 * len(r)).fit(r, wanted).predict(r)
+    random = stream(0, "screening")
+    noise = np.concatenate([1e-2 * random.standard_normal((600, 1, 1)), SHAKEN * random.standard_normal((300, 1, 1))])[
+        :, 0
+    ]
+    target_ = np.tile(f, (len(noise) // 30, 1))
+    _, record = simulate(low_pass, weights, target=target_ + noise, hold=np.ones(len(noise), bool), record="r")
+    keep, last = slice(WASHOUT * 30, 600), slice(600 + SETTLE * 30, 600 + (SETTLE + SEEN) * 30)
+    fit = Ridge(alpha=1e-8 * (600 - WASHOUT * 30)).fit(record.r[keep, 0], target_[keep, 0])
+    missed = target_[last, 0] - fit.predict(record.r[last, 0])
     assert result.taught[0] == pytest.approx(np.sqrt((missed**2).mean()) / f.std(), rel=1e-3)
+
+
+def test_without_a_free_run_it_is_only_said_what_the_nodes_can_represent(low_pass):
+    _, result = screened(low_pass, [GOOD, GOOD, DEAF, WILD], [target("sine", 30)] * 4, force_ticks=0, free_ticks=0)
+    assert result.state.tolist() == ["follows", "follows", "dead", "sings"]
+    assert np.isnan([result.free, result.shape]).all()
+    assert np.isfinite(result.taught).all()
+
+
+def test_force_tames_what_ridge_leaves_unstable(low_pass):
+    """Without noise a ridge read-out of a lively network is lost at once."""
+    lively = GOOD.model_copy(update={"spectral_radius": 1.4})
+    targets = [target("triangle", 30)] * 4
+    _, ridge = screened(low_pass, [lively] * 4, targets, noise=0.0, force_ticks=0)
+    _, force = screened(low_pass, [lively] * 4, targets, noise=0.0, force_ticks=900)
+    assert np.median(force.shape) < 0.5 * np.median(ridge.shape)
 
 
 def test_a_clock_drives_a_network_that_cannot_hear_itself(low_pass):

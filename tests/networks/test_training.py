@@ -71,6 +71,19 @@ def test_a_network_of_different_devices_is_trained(make_low_pass):
     assert generate(node, trained.without_devices(), f, periods=10, washout=3).nrmse[0] > 0.2
 
 
+def test_every_other_try_stays_nearer_to_the_ridge_solution(low_pass, monkeypatch):
+    precisions = []
+
+    def seen(node, weights, f, periods, precision, *others, **more):
+        precisions.append(precision)
+        return force(node, weights, f, periods, precision, *others, **more)
+
+    monkeypatch.setattr(training, "force", seen)
+    train(low_pass, draw(TOPOLOGY, [0, 1]), target("sine", 30), QUICK.model_copy(update={"noise": 0, "tries": 3}))
+    scale = precisions[0][:, 0, 0].reshape(2, 3)
+    np.testing.assert_allclose(scale / scale[:, :1], np.tile([1, 10, 1], (2, 1)))
+
+
 def test_an_untrained_network_does_not(low_pass):
     result = generate(low_pass, draw(TOPOLOGY, [0]), target("sine", 30), periods=10, washout=3)
     assert result.nrmse[0] > 0.9

@@ -16,11 +16,8 @@ from spinloom.workflows.search import Candidate, Search, scored
 def small(monkeypatch):
     """A search of a few small networks over few ticks."""
     for name, value in {
-        "BATCH": 8,
-        "SEEDS": 2,
-        "LEAST_TICKS": ((800, 800), (800, 800)),
-        "PERIODS": ((9, 9), (9, 9)),
-    }.items():
+        "BATCH": 8, "PROMOTED": 2, "LAST": 3, "TAUGHT": (9, 400, 800), "FORCED": (4, 200, 300), "FREE": (9, 400, 800),
+    }.items():  # fmt: skip
         monkeypatch.setattr(searching, name, value)
 
 
@@ -37,22 +34,25 @@ def test_a_search_is_seeded_and_few_survive(small, coarse_model):
     assert [c.params for c in first.candidates] != [c.params for c in other.candidates]
     assert len(first.candidates) == 24
     survived = [c for c in first.candidates if c.rung == 1]
-    assert 0 < len(survived) < 24
-    assert first.best[0].rung == 1
+    assert len(survived) == 6
     assert first.best[0].score == min(c.score for c in survived)
+    assert all(c.errors["sine"].keys() == {"taught", "free", "shape"} for c in survived)
+    assert {tuple(c.errors["sine"]) for c in first.candidates if c.rung == 0} == {("taught",)}
     assert {c.params["clock"] for c in first.candidates} == {0.0}
 
 
-def test_the_second_rung_may_have_a_model_of_its_own(small, coarse_model, monkeypatch):
+def test_the_last_rung_may_have_a_model_of_its_own(small, coarse_model, monkeypatch):
     better, evaluate, seen = replace(coarse_model), searching.evaluate, set()
 
-    def watched(model, group, tasks, nodes, seeds, ticks):
-        seen.add((len(seeds) > 1, model is better))
-        evaluate(model, group, tasks, nodes, seeds, ticks)
+    def watched(model, group, tasks, nodes, seeds, freely):
+        seen.add((len(seeds), freely, model is better))
+        evaluate(model, group, tasks, nodes, seeds, freely)
 
     monkeypatch.setattr(searching, "evaluate", watched)
-    searched(coarse_model, 3, second=better)
-    assert seen == {(False, False), (True, True)}
+    found = Search(coarse_model, ("sine",), nodes=6, seed=3, last=better)
+    found.until(time.perf_counter() - 1.0)
+    assert seen == {(1, False, False), (2, True, False), (4, True, True)}
+    assert [c.rung for c in found.best[:4]] == [2, 2, 2, 0]
 
 
 def test_periods_stay_within_what_was_asked_for(small, coarse_model):
@@ -68,8 +68,7 @@ def test_a_search_ends_with_its_time_after_one_batch_at_least(small, coarse_mode
     found.until(time.perf_counter() - 1.0, told.append)
     assert len(found.candidates) == 8
     assert told == [found, found]
-    # The best goes on to the second rung, although there are too few for a batch of it.
-    assert found.best[0].rung == 1
+    assert found.best[0].rung == 2
 
 
 def candidate(error, period_ticks=50, clock=0.0):
@@ -86,3 +85,15 @@ def test_what_is_missing_counts_first_then_speed_then_a_clock(coarse_model):
     assert score(1.0) == score(np.inf)
     assert score(0.003) < score(0.003, period_ticks=100) < score(0.3)
     assert score(0.003, clock=1.0) > score(0.003)
+
+
+def test_one_that_never_ran_freely_counts_as_failing_for_a_pessimist(coarse_model):
+    def score(**options):
+        return scored(one, ("sine",), coarse_model, **options)
+
+    one = candidate(0.001)
+    assert score(pessimistic=True) == score()
+    one.errors["sine"] = {"taught": 0.001}
+    hopeful, pessimist = score(), score(pessimistic=True)
+    one.errors["sine"] |= {"shape": np.inf, "free": np.inf}
+    assert hopeful < pessimist == score()

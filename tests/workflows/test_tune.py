@@ -14,14 +14,21 @@ from spinloom.device_models.card import load_card
 from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.ubermag import card_toml
 from spinloom.reduced_models.model import fit_model, load_model
-from spinloom.workflows import advice, search, tune
+from spinloom.workflows import advice, finalists, search, tune
 from spinloom.workflows.settings import load_experiment
 from spinloom.workflows.tune import Wish, tune_stage
 
 SMALL = {
-    search: {"BATCH": 8, "SEEDS": 2, "LEAST_TICKS": ((800, 800), (800, 800)), "PERIODS": ((9, 9), (9, 9))},
+    search: {
+        "BATCH": 8,
+        "PROMOTED": 4,
+        "LAST": 4,
+        "TAUGHT": (9, 800, 800),
+        "FORCED": (4, 200, 300),
+        "FREE": (9, 800, 800),
+    },
+    finalists: {"FINALISTS": 2, "GLANCE": 1},
     tune: {
-        "FINALISTS": 2,
         "CHOSEN_ON": 1,
         "JUDGED_ON": 2,
         "FREE_PERIODS": 5,
@@ -74,7 +81,7 @@ def test_tune_writes_an_experiment_its_record_and_its_page(tuned, coarse_card):
     assert result["advice"] == []
     rows = pd.read_csv(out.with_name("tuned.search.csv"))
     assert len(rows) == result["candidates"] == 8
-    assert set(rows["state_sine"]) <= {"works", "sings", "unstable", "dead"}
+    assert set(rows["state_sine"]) <= {"works", "sings", "unstable", "dead", "poor", "follows"}
     page = out.with_name("tuned.html").read_text()
     assert "it works" in page
     assert page.count("data:image/svg+xml") == 2
@@ -98,7 +105,7 @@ def test_the_model_beside_an_experiment_is_the_one_that_it_asks_for(
 
 def test_what_is_reported_is_of_seeds_that_nothing_else_has_seen(small, coarse_model):
     tuning = tune.Tuning(None, None, coarse_model, Wish(seed=3), None, None, 0.0, None)
-    searched = {3 * 1000 + 100_000 + 100 * rung + k for rung in (0, 1) for k in range(4)}
+    searched = {3 * 1000 + 100_000 + 100 * rung + k for rung in range(3) for k in range(search.SEEDS[rung])}
     chosen, judged = set(tuning.seeds("choose")), set(tuning.seeds("judge"))
     assert not searched & chosen and not (searched | chosen) & judged  # noqa: PT018
 
@@ -174,9 +181,3 @@ def test_bad_wishes_end_with_a_message_and_code_2(tuned, options, message):
     assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
-
-
-def test_finalists_have_periods_of_their_own():
-    ticks = (40, 41, 43, 60, 20, 62, 80, 100)
-    found = tune._unlike([search.Candidate(k, {"period_ticks": period}) for k, period in enumerate(ticks)])
-    assert [one.params["period_ticks"] for one in found] == [40, 60, 20, 80]

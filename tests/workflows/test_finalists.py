@@ -1,0 +1,48 @@
+"""Finalists differ from each other, and one that leans on the model where it is wrong is not taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from spinloom.workflows import finalists
+from spinloom.workflows.finalists import FINALISTS, Finalist, glance, unlike
+from spinloom.workflows.search import Candidate
+from spinloom.workflows.settings import GenerateSettings, override
+
+
+def test_finalists_differ_in_period_or_reach():
+    points = [(40, 1.0), (41, 1.0), (43, 0.5), (60, 1.0), (20, 1.0)]
+    candidates = [Candidate(k, {"period_ticks": period, "share": share}) for k, (period, share) in enumerate(points)]
+    assert [candidate.number for candidate in unlike(candidates)] == [0, 2, 3][:FINALISTS]
+
+
+def score(error=(0.001, 0.002), outside=0.0, apart=0.0, period_s=1e-9):
+    one = Finalist(Candidate(0, {}), period_s, {"sine": list(error), "triangle": [0.03] * 2}, outside, apart, 0.5)
+    assert "sine" in one.words
+    return one.score
+
+
+def test_errors_count_first_then_how_far_nodes_are_from_full_micromagnetics():
+    assert score() == 0
+    assert score(error=(0.001, 0.1)) > score()
+    assert score(error=(np.inf, np.inf)) < np.inf
+    assert score() < score(apart=0.01) < score(apart=0.1) < score(apart=0.3)
+    assert score(outside=0.05) > score()
+    assert score(period_s=2e-9) > score()
+    # Nodes that differ by a fifth stop a run: no error on reduced nodes makes up for that.
+    assert score(apart=0.3) > score(error=(0.5, 0.5))
+
+
+def test_a_glance_tells_how_far_nodes_are_from_full_micromagnetics(coarse_model, monkeypatch):
+    monkeypatch.setattr(finalists, "GLANCE", 1)
+    settings = override(
+        GenerateSettings(), topology=override(GenerateSettings().topology, nodes=3).model_dump(), period_ticks=60
+    )
+    right = glance(coarse_model, settings, ("sine", "triangle"), 0)
+    bias = coarse_model.card.bias.model_copy(update={"H": tuple(2 * h for h in coarse_model.card.bias.H)})
+    other = replace(coarse_model, card=coarse_model.card.model_copy(update={"bias": bias}))
+    wrong = glance(other, settings, ("sine", "triangle"), 0)
+    assert 0 < right < 0.05
+    assert wrong > 2 * right
