@@ -19,8 +19,6 @@ from spinloom.workflows.settings import GenerateSettings
 from spinloom.workflows.train import targets
 from spinloom.workflows.trust import APART, model_error
 
-FINALISTS, UNLIKE = 3, 0.1
-"""How many there are, and by how much the logarithms of their periods differ at least, if they take the same reach."""
 GLANCE = 3
 """Periods in full micromagnetics."""
 SPEED_COUNTS = 0.1
@@ -31,23 +29,6 @@ PARTED_COSTS, PARTED = 1.0, 0.05
 """What nodes cost that differ from full micromagnetics by ten times this share of the signal's spread."""
 LOST = 3.0
 """An error that is a thousand times the goal counts no more than that; nodes that part for good cost as much."""
-
-
-def unlike(candidates: list[Candidate]) -> list[Candidate]:
-    """The best of them that differ in period or reach: fast and hard driven ones lean on the model most.
-
-    Parameters
-    ----------
-    candidates : list of Candidate
-        the best first
-    """
-    chosen: list[Candidate] = []
-    for candidate in candidates:
-        same = [one for one in chosen if one.params["share"] == candidate.params["share"]]
-        ratios = [candidate.params["period_ticks"] / one.params["period_ticks"] for one in same]
-        if all(abs(np.log(ratio)) > UNLIKE for ratio in ratios):
-            chosen.append(candidate)
-    return chosen[:FINALISTS]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ GOALS = {"sine": 0.003, "triangle": 0.03, "harmonics": 0.01, "square": 0.15}
 BATCH, PROMOTED, LAST = 32, 8, 8
 """Candidates in a batch, of which all are judged on what nodes make of each task while the target feeds back; those of
 them that go on to a little of FORCE and a free run; and those that in the end do so on several topologies."""
+UNLIKE = 0.1
+"""By how much the logarithms of periods differ at least of candidates that are unlike, if they take the same reach."""
 SEEDS = (1, 2, 4)
 """Topologies for each candidate of the three rungs."""
 TAUGHT, FORCED, FREE = (40, 2400, 7200), (40, 2400, 5000), (25, 2400, 3600)
@@ -151,7 +153,9 @@ class Search:
             now = time.perf_counter()
             if now + 0.7 * (now - began) > deadline or len(self.candidates) >= most:
                 break
-        self.judge(self.best[:LAST], 2)
+        # Half of the last are unlike each other: fast and hard driven ones lean on the model most.
+        others = unlike(self.best, LAST // 2)
+        self.judge(others + [one for one in self.best if one not in others][: LAST - len(others)], 2)
         say(self)
 
     def batch(self) -> None:
@@ -188,6 +192,17 @@ class Search:
         else:
             params["clock"] = 0.0
         return params
+
+
+def unlike(candidates: list[Candidate], most: int) -> list[Candidate]:
+    """The first of some candidates that differ in period or reach."""
+    chosen: list[Candidate] = []
+    for candidate in candidates:
+        same = [one for one in chosen if one.params["share"] == candidate.params["share"]]
+        ratios = [candidate.params["period_ticks"] / one.params["period_ticks"] for one in same]
+        if all(abs(math.log(ratio)) > UNLIKE for ratio in ratios):
+            chosen.append(candidate)
+    return chosen[:most]
 
 
 def space(

@@ -25,16 +25,18 @@ from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, fit_m
 from spinloom.workflows.advice import advise
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
-from spinloom.workflows.finalists import Finalist, glance, unlike
+from spinloom.workflows.finalists import Finalist, glance
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.probe import advised
-from spinloom.workflows.search import Candidate, Search
+from spinloom.workflows.search import Candidate, Search, unlike
 from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
 from spinloom.workflows.train import targets, train_generate, train_recognise
 from spinloom.workflows.tune_page import draw_page
 
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
+FINALISTS = 3
+"""How many candidates of a search are trained to choose among them, at most."""
 CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
@@ -254,7 +256,8 @@ class Tuning:
         """Choose, judge, write, and advise where nothing works."""
         finalists = unlike(
             [candidate for candidate in self.search.best if candidate.rung == 2 and _works(candidate)]
-            or [candidate for candidate in self.search.best if _works(candidate)]
+            or [candidate for candidate in self.search.best if _works(candidate)],
+            FINALISTS,
         )
         result: dict[str, Any] = {
             "verdict": "unfit",

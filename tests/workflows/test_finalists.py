@@ -1,4 +1,4 @@
-"""Finalists differ from each other, and one that leans on the model where it is wrong is not taken."""
+"""A finalist that leans on the model where it is wrong is not taken."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from spinloom.workflows import finalists
-from spinloom.workflows.finalists import FINALISTS, Finalist, glance, unlike
+from spinloom.workflows.finalists import Finalist, glance
 from spinloom.workflows.search import Candidate
 from spinloom.workflows.settings import GenerateSettings, override
-
-
-def test_finalists_differ_in_period_or_reach():
-    points = [(40, 1.0), (41, 1.0), (43, 0.5), (60, 1.0), (20, 1.0)]
-    candidates = [Candidate(k, {"period_ticks": period, "share": share}) for k, (period, share) in enumerate(points)]
-    assert [candidate.number for candidate in unlike(candidates)] == [0, 2, 3][:FINALISTS]
 
 
 def score(error=(0.001, 0.002), outside=0.0, apart=0.0, period_s=1e-9):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from spinloom.workflows import search as searching
-from spinloom.workflows.search import Candidate, Search, scored
+from spinloom.workflows.search import Candidate, Search, scored, unlike
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A search of a few small networks over few ticks."""
     for name, value in {
-        "BATCH": 8, "PROMOTED": 2, "LAST": 3, "TAUGHT": (9, 400, 800), "FORCED": (4, 200, 300), "FREE": (9, 400, 800),
+        "BATCH": 8, "PROMOTED": 2, "LAST": 4, "TAUGHT": (9, 400, 800), "FORCED": (4, 200, 300), "FREE": (9, 400, 800),
     }.items():  # fmt: skip
         monkeypatch.setattr(searching, name, value)
 
@@ -52,7 +52,7 @@ def test_the_last_rung_may_have_a_model_of_its_own(small, coarse_model, monkeypa
     found = Search(coarse_model, ("sine",), nodes=6, seed=3, last=better)
     found.until(time.perf_counter() - 1.0)
     assert seen == {(1, False, False), (2, True, False), (4, True, True)}
-    assert [c.rung for c in found.best[:4]] == [2, 2, 2, 0]
+    assert [c.rung for c in found.best[:5]] == [2, 2, 2, 2, 0]
 
 
 def test_periods_stay_within_what_was_asked_for(small, coarse_model):
@@ -97,3 +97,9 @@ def test_one_that_never_ran_freely_counts_as_failing_for_a_pessimist(coarse_mode
     hopeful, pessimist = score(), score(pessimistic=True)
     one.errors["sine"] |= {"shape": np.inf, "free": np.inf}
     assert hopeful < pessimist == score()
+
+
+def test_unlike_candidates_differ_in_period_or_reach():
+    points = [(40, 1.0), (41, 1.0), (43, 0.5), (60, 1.0), (20, 1.0)]
+    candidates = [Candidate(k, {"period_ticks": period, "share": share}) for k, (period, share) in enumerate(points)]
+    assert [candidate.number for candidate in unlike(candidates, 3)] == [0, 2, 3]

@@ -27,8 +27,9 @@ SMALL = {
         "FORCED": (4, 200, 300),
         "FREE": (9, 800, 800),
     },
-    finalists: {"FINALISTS": 2, "GLANCE": 1},
+    finalists: {"GLANCE": 1},
     tune: {
+        "FINALISTS": 2,
         "CHOSEN_ON": 1,
         "JUDGED_ON": 2,
         "FREE_PERIODS": 5,
