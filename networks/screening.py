@@ -25,7 +25,7 @@ SETTLE, SEEN = 4, 2
 SHAKEN = 5e-3
 """Rms of that noise: a read-out that makes much of it is lost once the loop is closed."""
 PRIOR_TICKS = 20_000
-"""How many ticks the teacher-forced data count for when FORCE begins."""
+"""How many ticks the teacher-forced data count for when FORCE begins, as in every other try of the training."""
 STILL, RESTLESS = 0.02, 0.05
 """Signals that move less (rms, in units of the spread) are dead; those that differ more from period to period sing."""
 
@@ -138,7 +138,7 @@ def screen(
         return Screened(taught, none, none, words)
     state = state._replace(z=jnp.asarray(readout(w_out, np.asarray(state.r))))
     if force_ticks:
-        P = jnp.linalg.inv(jnp.asarray(PRIOR_TICKS * covariance))
+        P = jnp.linalg.inv(PRIOR_TICKS * jnp.asarray(covariance))
         carry = (state, jnp.asarray(w_out), P)
         (state, found, _), _ = scan(
             force_tick, fixed, carry, (f[forced], s[forced]), progress=progress, collect=lambda nothing: None

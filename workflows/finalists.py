@@ -14,15 +14,13 @@ from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import draw
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.console import progress
-from spinloom.workflows.search import Candidate, goal
+from spinloom.workflows.search import SPEED_COUNTS, Candidate, goal
 from spinloom.workflows.settings import GenerateSettings
 from spinloom.workflows.train import targets
 from spinloom.workflows.trust import APART, model_error
 
 GLANCE = 3
 """Periods in full micromagnetics."""
-SPEED_COUNTS = 0.1
-"""What a period ten times as long costs, in log10 (error / goal)."""
 OUTSIDE_COSTS, OUTSIDE = 0.5, 0.01
 """What a share outside of the region of calibration costs that is ten times this one."""
 PARTED_COSTS, PARTED = 1.0, 0.05

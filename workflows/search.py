@@ -36,8 +36,10 @@ PER_QUALITY, LATEST = 0.2, 1.6
 """By how much the shortest grows with Q, and to what at most: nodes that ring on mix up periods near their own."""
 SHORTEST, LONGEST = 16, 400
 """Periods that are tried, in ticks."""
-CLOCK_COSTS, SPEED_COUNTS = 0.3, 0.25
+CLOCK_COSTS, SPEED_COUNTS = 0.3, 0.5
 """A clock, and a period ten times as long, have to lower the mean log10 of the error by this much."""
+ENOUGH = -0.15
+"""An error below the goal by more than this, in log10, counts no more: speed does."""
 
 
 @dataclass
@@ -284,7 +286,7 @@ def _write(candidate: Candidate, task: str, result: Screened, rows: list[int]) -
 
 
 def scored(candidate: Candidate, tasks: tuple[str, ...], model: CalibratedModel, *, pessimistic: bool = False) -> float:
-    """How much is missing: mean over tasks of log10 (error / goal), no less than -0.5; speed and clock count a little.
+    """How much is missing: mean over tasks of log10 (error / goal), with a least value; speed and clock count a little.
 
     The error is the taught one; after a free run it is the geometric mean of that and the free run's: that of the
     shape, or a third of the whole where that is larger, because what drifts can be trimmed. Errors count up to 1.
@@ -297,7 +299,7 @@ def scored(candidate: Candidate, tasks: tuple[str, ...], model: CalibratedModel,
         if pessimistic or "free" in error:
             found.append(max(error.get("shape", 1.0), error.get("free", 1.0) / 3))
         logs = [math.log10(min(max(one, 1e-6), 1.0) / goal(task)) for one in found]
-        missing.append(max(sum(logs) / len(logs), -0.5))
+        missing.append(max(sum(logs) / len(logs), ENOUGH))
     one = 1e-9 if model.scale.resonance is None else 1 / model.scale.resonance
     slow = SPEED_COUNTS * math.log10(candidate.params["period_ticks"] * model.tick / one)
     return float(np.mean(missing)) + slow + CLOCK_COSTS * (candidate.params["clock"] > 0)
