@@ -31,12 +31,13 @@ from spinloom.workflows.probe import advised
 from spinloom.workflows.search import Candidate, Search, unlike
 from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
 from spinloom.workflows.train import targets, train_generate, train_recognise
+from spinloom.workflows.trust import APART
 from spinloom.workflows.tune_page import draw_page
 
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
 FINALISTS = 3
-"""How many candidates of a search are trained to choose among them, at most."""
+"""How many candidates of a search are trained to choose among them, at most; twice as many are looked at."""
 CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
@@ -137,7 +138,7 @@ def tune_stage(
     began = time.perf_counter()
     found = None if model_path is not None else advised(card)
     calibration, model = _model(card, choice, beside, model_path, found)
-    shares = SHARES if calibration is not None else (1.0,)
+    shares = _shares(model, found) if calibration is not None else (1.0,)
     quick = _quick(model, calibration)
     search = Search(quick, wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares, model)
     tuning = Tuning(card, device, model, wish, beside, search, began, calibration, found)
@@ -170,6 +171,14 @@ def _model(
     calibrate_stage(card, choice, protocol, calibration)
     fit_stage(calibration, "auto", fitted)
     return calibration, load_model(fitted)
+
+
+def _shares(model: CalibratedModel, found: Probe | None) -> tuple[float, ...]:
+    """Shares of the model's reach that networks may stay within: beyond what the probe found safe, models mislead."""
+    if found is None or not 0 < found.safe < model.scale.reach:
+        return SHARES
+    say(f"networks stay within {found.safe:g} of J_max, up to which the probe found the device quiet")
+    return tuple(share * found.safe / model.scale.reach for share in SHARES)
 
 
 def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
@@ -257,7 +266,7 @@ class Tuning:
         finalists = unlike(
             [candidate for candidate in self.search.best if candidate.rung == 2 and _works(candidate)]
             or [candidate for candidate in self.search.best if _works(candidate)],
-            FINALISTS,
+            2 * FINALISTS,
         )
         result: dict[str, Any] = {
             "verdict": "unfit",
@@ -310,20 +319,27 @@ class Tuning:
         """The finalist that does best on several seeds, trained in full, and is near full micromagnetics."""
         if len(candidates) == 1:
             return candidates[0]
-        finalists, seeds = [], self.seeds("choose")
+        finalists: list[Finalist] = []
+        seeds = self.seeds("choose")
         for candidate in candidates:
-            model = self.model_at(candidate)
+            model, settings = self.model_at(candidate), self.settings(candidate)
+            apart = glance(model, settings, self.wish.tasks, seeds[0])
+            if apart > APART and (finalists or candidate is not candidates[-1]):
+                say(f"candidate {candidate.number}: nodes {apart:.2g} from full micromagnetics, not taken")
+                continue
             told = self._trained(candidate, seeds)
             finalist = Finalist(
                 candidate=candidate,
                 period_s=self.period_s(candidate),
                 errors={task: [row["nrmse"] for row in told if row["task"] == task] for task in self.wish.tasks},
                 outside=float(np.median([row["outside_share"] for row in told])),
-                apart=glance(model, self.settings(candidate), self.wish.tasks, seeds[0]),
+                apart=apart,
                 spread=model.scale.spread,
             )
             say(finalist.words)
             finalists.append(finalist)
+            if len(finalists) == FINALISTS:
+                break
         return min(finalists, key=lambda one: one.score).candidate
 
     def _trained(self, candidate: Candidate, seeds: list[int]) -> list[dict[str, Any]]:

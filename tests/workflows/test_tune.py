@@ -121,6 +121,33 @@ def test_a_smaller_reach_that_the_same_drives_cover_is_the_same_fit(coarse_model
     np.testing.assert_array_equal(found.estimator.coef_, again.estimator.coef_)
 
 
+def test_networks_stay_within_what_the_probe_found_safe(coarse_model):
+    probe = type("Probed", (), {"safe": 0.4})
+    assert tune._shares(coarse_model, probe) == tuple(0.4 * share for share in tune.SHARES)
+    assert tune._shares(coarse_model, None) == tune.SHARES
+    for anything in (0.0, 1.0):
+        assert tune._shares(coarse_model, type("Probed", (), {"safe": anything})) == tune.SHARES
+
+
+def test_a_finalist_whose_nodes_part_from_full_micromagnetics_is_not_trained(small, coarse_model, monkeypatch):
+    trained = []
+    tuning = tune.Tuning(None, None, coarse_model, Wish(("sine",), nodes=12), None, None, 0.0, None)
+    row = {"task": "sine", "nrmse": 0.01, "outside_share": 0.0}
+    monkeypatch.setattr(tune.Tuning, "_trained", lambda self, one, seeds: trained.append(one.number) or [row])
+    monkeypatch.setattr(tune.Tuning, "settings", lambda self, one: one)
+    monkeypatch.setattr(tune, "glance", lambda model, one, tasks, seed: one.params["apart"])
+    points = [(40, 0.3), (60, 0.01), (80, 0.3), (100, 0.05), (120, 0.0)]
+    candidates = [
+        search.Candidate(k, {"period_ticks": ticks, "share": 1.0, "apart": apart})
+        for k, (ticks, apart) in enumerate(points)
+    ]
+    assert tuning._chosen(candidates).number == 1
+    assert trained == [1, 3]  # as many as there are finalists
+    trained.clear()
+    assert tuning._chosen(candidates[:3:2]).number == 2
+    assert trained == [2]  # one is taken in any case
+
+
 def test_an_interrupted_search_keeps_what_it_found(small, card_path, coarse_model_path, tmp_path, monkeypatch):
     def stop(search):
         if len(search.candidates) > 8:
