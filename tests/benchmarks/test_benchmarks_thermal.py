@@ -1,0 +1,59 @@
+"""The benchmark of thermal fluctuations: what it keeps, compares and refuses."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from spinloom.device_models.ubermag import card_toml
+
+LINE = re.compile(
+    r"u = ([+-][\d.]+)  (.+?)\s+([+-][\d.]+) ± ([\d.]+)   embedded ([+-][\d.]+) ± ([\d.]+)   ([+-][\d.]+)"
+)
+
+
+@pytest.fixture
+def bench(benchmark_module):
+    return benchmark_module("thermal")
+
+
+@pytest.fixture
+def card_path(coarse_card, tmp_path):
+    path = tmp_path / "coarse.toml"
+    path.write_text(card_toml(coarse_card))
+    return path
+
+
+def test_an_engine_agrees_with_itself_and_a_record_says_the_same(bench, card_path, tmp_path, capsys):
+    out = tmp_path / "warm.nc"
+    short = ("--levels", "0.3", "--runs", "24", "--ticks", "240", "--against", "24")
+    bench.main([str(card_path), "--engine", "embedded", *short, "--out", str(out)])
+    first = capsys.readouterr().out
+    assert "at 300 K, 24 runs of embedded" in first
+    rows = [match.groups() for match in map(LINE.fullmatch, first.splitlines()) if match]
+    assert len(rows) == 3 * (2 + len(bench.LAGS_S))
+    assert {row[0] for row in rows} == {"+0.30"}
+    assert max(abs(float(row[6])) for row in rows) < 4.5
+    bench.main(["--record", str(out), "--against", "24"])
+    again = capsys.readouterr().out.splitlines()
+    assert [line.split("embedded")[0] for line in again[1:]] == [
+        line.split("embedded")[0] for line in first.splitlines()[1:]
+    ]
+
+
+def test_statistics_are_those_of_each_run(bench):
+    m = np.random.default_rng(0).standard_normal((50, 1000, 3)) * [1.0, 2.0, 0.5] + [0, 0, 3]
+    found = bench.statistics(m, 7.5e-12)
+    assert found["mean of m_z"].mean() == pytest.approx(3, abs=0.01)
+    assert found["variance of m_y"].mean() == pytest.approx(4, rel=0.02)
+    assert found["m_x, 60 ps later"].mean() == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("options", [(), ("--record", "nowhere.nc"), ("nowhere.toml",)])
+def test_a_mistake_is_told_without_a_traceback(bench, options, capsys):
+    with pytest.raises(SystemExit) as error:
+        bench.main(list(options))
+    assert error.value.code == 2
+    assert "error: " in capsys.readouterr().err
