@@ -16,7 +16,7 @@ from spinloom.device_models.calibration import Protocol, load_calibration
 from spinloom.device_models.card import DeviceCard, load_card
 from spinloom.device_models.engines import Choice
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.probe import Probe
+from spinloom.device_models.probe import LEVELS, Probe
 from spinloom.device_models.provenance import data_folder, stamp
 from spinloom.networks.measures import GENERATES
 from spinloom.networks.tasks import task_name
@@ -148,7 +148,7 @@ def tune_stage(
         else:
             deadline = began + max(SEARCHES * wish.budget, time.perf_counter() - began + 0.3 * wish.budget)
             say(f"searching operating points for {', '.join(map(task_name, wish.tasks))}")
-            search.until(deadline, tuning.told)
+            search.until(deadline, lambda search: tuning.told(search, deadline))
         return tuning.finish(choice)
     except BaseException:
         if search.candidates:
@@ -174,11 +174,13 @@ def _model(
 
 
 def _shares(model: CalibratedModel, found: Probe | None) -> tuple[float, ...]:
-    """Shares of the model's reach that networks may stay within: beyond what the probe found safe, models mislead."""
-    if found is None or not 0 < found.safe < model.scale.reach:
+    """Shares of the model's reach that networks may stay within: where twins part no model can follow."""
+    parts = None if found is None else found.chaotic
+    below = [level for level in LEVELS if parts is not None and level < min(parts, model.scale.reach)]
+    if not below or parts is None or parts > model.scale.reach:
         return SHARES
-    say(f"networks stay within {found.safe:g} of J_max, up to which the probe found the device quiet")
-    return tuple(share * found.safe / model.scale.reach for share in SHARES)
+    say(f"networks stay within {below[-1]:g} of J_max: at {parts:g} twins part")
+    return tuple(share * below[-1] / model.scale.reach for share in SHARES)
 
 
 def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
@@ -210,11 +212,11 @@ class Tuning:
     probe: Probe | None = None
     models: dict[float, CalibratedModel] = field(default_factory=dict)
 
-    def told(self, search: Search) -> None:
+    def told(self, search: Search, deadline: float) -> None:
         """A line on how the search goes; its record is kept after every batch."""
         best = search.best[0]
         errors = ", ".join(f"{task} {error.get('shape', error['taught']):.2g}" for task, error in best.errors.items())
-        left = self.began + SEARCHES * self.wish.budget - time.perf_counter()
+        left = deadline - time.perf_counter()
         say(
             f"{len(search.candidates)} candidates; best so far {self.period_s(best) * 1e9:.3g} ns: {errors}; "
             f"{max(0, left):.0f} s of search left"

@@ -121,12 +121,15 @@ def test_a_smaller_reach_that_the_same_drives_cover_is_the_same_fit(coarse_model
     np.testing.assert_array_equal(found.estimator.coef_, again.estimator.coef_)
 
 
-def test_networks_stay_within_what_the_probe_found_safe(coarse_model):
-    probe = type("Probed", (), {"safe": 0.4})
-    assert tune._shares(coarse_model, probe) == tuple(0.4 * share for share in tune.SHARES)
-    assert tune._shares(coarse_model, None) == tune.SHARES
-    for anything in (0.0, 1.0):
-        assert tune._shares(coarse_model, type("Probed", (), {"safe": anything})) == tune.SHARES
+def test_networks_stay_below_where_twins_part(coarse_model):
+    def shares(chaotic, reach=1.0):
+        scale = coarse_model.scale.model_copy(update={"reach": reach})
+        return tune._shares(replace(coarse_model, scale=scale), type("Probed", (), {"chaotic": chaotic}))
+
+    assert tune._shares(coarse_model, None) == shares(None) == tune.SHARES
+    assert shares(0.5) == tuple(0.4 * share for share in tune.SHARES)
+    assert shares(0.5, reach=0.5) == tuple(0.8 * share for share in tune.SHARES)
+    assert shares(0.5, reach=0.4) == tune.SHARES
 
 
 def test_a_finalist_whose_nodes_part_from_full_micromagnetics_is_not_trained(small, coarse_model, monkeypatch):
@@ -153,7 +156,7 @@ def test_an_interrupted_search_keeps_what_it_found(small, card_path, coarse_mode
         if len(search.candidates) > 8:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(tune.Tuning, "told", lambda self, search: stop(search))
+    monkeypatch.setattr(tune.Tuning, "told", lambda self, search, deadline: stop(search))
     card, out = card_path, tmp_path / "tuned.toml"
     with pytest.raises(KeyboardInterrupt):
         tune_stage(
