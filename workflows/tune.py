@@ -45,7 +45,7 @@ FREE_PERIODS = 100
 RECOGNISERS, TRIALS = 12, 400
 """Settings that are tried for recognition, and trials on which the best of them is trained, and tested."""
 TRIES = 2
-SHARES = (1.0, 0.7, 0.5, 0.35)
+SHARES = (1.0, 0.7, 0.5, 0.35, 0.2)
 """Of the model's reach, that networks may stay within."""
 
 
