@@ -93,7 +93,10 @@ def compared(first: xr.Dataset, second: xr.Dataset) -> list[dict[str, Any]]:
     """Statistics of both, level by level, with their uncertainties."""
     rows = []
     for level in first["level"].values:
-        both = [statistics(data.sel(level=level)["m"].values, data.attrs["tick_s"]) for data in (first, second)]
+        both = [
+            statistics(data["m"].sel(level=level).transpose("run", "tick", "component").values, data.attrs["tick_s"])
+            for data in (first, second)
+        ]
         for what in both[0]:
             (a, a_se), (b, b_se) = ((one[what].mean(), one[what].std(ddof=1) / len(one[what]) ** 0.5) for one in both)
             rows.append(

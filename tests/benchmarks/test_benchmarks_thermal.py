@@ -7,6 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from spinloom.device_models import files
+from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines import choose_engine
+from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.ubermag import card_toml
 
 LINE = re.compile(
@@ -57,3 +61,18 @@ def test_a_mistake_is_told_without_a_traceback(bench, options, capsys):
         bench.main(list(options))
     assert error.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_embedded_engine_fluctuates_as_oommf_did(bench):
+    """24 runs of OOMMF's Xf_ThermSpinXferEvolve at 300 K, held at 0 and at half of J_max, are shipped."""
+    oommf = files.load(data_folder() / "reference" / "disc60_300K.nc", bench.FORM, bench.VERSION)
+    assert (oommf.attrs["engine"], oommf.attrs["engine_version"]) == ("oommf", "2.1a0")
+    oommf = oommf.isel(tick=slice(0, 334))
+    card = DeviceCard.from_json(oommf.attrs["card"])
+    assert card.conditions.temperature == 300
+    ours = bench.runs(card, choose_engine("embedded"), oommf["level"].values, 12, oommf.sizes["tick"], 1)
+    assert max(abs(row["apart"]) for row in bench.compared(oommf, ours)) < 4
+    mean = ours["m"].mean(("run", "tick"))
+    louder = ours.assign(m=mean + 3**0.5 * (ours["m"] - mean))
+    assert max(abs(row["apart"]) for row in bench.compared(oommf, louder)) > 6, "it would not show three times as much"

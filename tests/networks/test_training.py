@@ -102,8 +102,8 @@ def test_recursive_least_squares_gives_the_batch_solution(plain_low_pass, monkey
         rows.append(np.asarray(state.r[0]))
         return (state._replace(z=value[0]), w, P), out
 
-    original = training._force_tick
-    monkeypatch.setattr(training, "_force_tick", forced)
+    original = training.force_tick
+    monkeypatch.setattr(training, "force_tick", forced)
     trained = force(plain_low_pass, weights, f, 5, precision=0.1 * np.eye(21)[None])
     X, y = np.column_stack([np.stack(rows), np.ones(200)]), np.tile(f[:, 0], (5, 1))
     expected = np.linalg.solve(X.T @ X + 0.1 * np.eye(21), X.T @ y)
