@@ -15,6 +15,8 @@ _STILL = 0.1
 """Share of the target's amplitude below which an output does not oscillate."""
 _FINE = 16
 """Shifts are tried at this many places within a tick, and refined from there."""
+RESTLESS = 0.05
+"""A network whose signals differ by more than this (rms, in units of the spread) from period to period sings."""
 
 
 def free_run_error(z: np.ndarray, f: np.ndarray) -> np.ndarray:

@@ -13,10 +13,10 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
-from spinloom.networks.measures import GENERATES, free_run_error, shape_error
+from spinloom.networks.measures import GENERATES, RESTLESS, free_run_error, shape_error
 from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
-from spinloom.networks.training import force_tick
+from spinloom.networks.training import NEARER, Training, force_on
 
 WASHOUT = 3
 """Periods with the noisy target fed back before states count; half of the time at most."""
@@ -24,10 +24,10 @@ SETTLE, SEEN = 4, 2
 """Periods of other noise, before and while it is seen what the read-out makes of the states."""
 SHAKEN = 5e-3
 """Rms of that noise: a read-out that makes much of it is lost once the loop is closed."""
-PRIOR_TICKS = 20_000
+PRIOR_TICKS = NEARER * Training().prior_ticks
 """How many ticks the teacher-forced data count for when FORCE begins, as in every other try of the training."""
-STILL, RESTLESS = 0.02, 0.05
-"""Signals that move less (rms, in units of the spread) are dead; those that differ more from period to period sing."""
+STILL = 0.02
+"""Signals that move less (rms, in units of the spread) are dead."""
 
 
 class Screened(NamedTuple):
@@ -136,15 +136,12 @@ def screen(
     if not free_ticks:
         none = np.full(len(targets), np.nan)
         return Screened(taught, none, none, words)
+    weights = weights.with_readout(w_out)
     state = state._replace(z=jnp.asarray(readout(w_out, np.asarray(state.r))))
     if force_ticks:
-        P = jnp.linalg.inv(PRIOR_TICKS * jnp.asarray(covariance))
-        carry = (state, jnp.asarray(w_out), P)
-        (state, found, _), _ = scan(
-            force_tick, fixed, carry, (f[forced], s[forced]), progress=progress, collect=lambda nothing: None
-        )
-        w_out = np.asarray(found)
-    weights, hold = weights.with_readout(w_out), np.zeros(free_ticks, bool)
+        precision = PRIOR_TICKS * jnp.asarray(covariance)
+        state, weights = force_on(node, weights, f[forced], s[forced], precision, state, progress)
+    hold = np.zeros(free_ticks, bool)
     _, record = simulate(
         node, weights, target=f[free], hold=hold, s=s[free], state=state, record="z", progress=progress
     )

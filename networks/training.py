@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.linear_model import Ridge, RidgeClassifier
 
 from spinloom.device_models.node import Node
+from spinloom.device_models.scan import CHUNK
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
 from spinloom.networks.measures import free_run_error, phase_slope
@@ -298,25 +299,58 @@ def force(
     weights : Weights
         with the trained read-out
     """
+    target, s = np.tile(f, (periods, 1, 1)), clock_ticks(clock, weights, len(f), periods)
+    return force_on(node, weights, target, s, precision, state, progress, chunk=len(f))[1]
+
+
+def force_on(
+    node: Node,
+    weights: Weights,
+    target: np.ndarray,
+    s: np.ndarray | None,
+    precision: Any = None,
+    state: LoopState | None = None,
+    progress: Progress = None,
+    *,
+    chunk: int = CHUNK,
+) -> tuple[LoopState, Weights]:
+    """:func:`force` on targets given tick by tick, whatever their periods.
+
+    Parameters
+    ----------
+    node, weights, precision, state, progress
+        as in :func:`force`
+    target : (n_ticks, S, K) ndarray
+    s : (n_ticks, S) ndarray or None
+        input
+    chunk : int
+        ticks between two reports
+
+    Returns
+    -------
+    state : LoopState
+        at the end
+    weights : Weights
+        with the trained read-out
+    """
     S, N = weights.networks, weights.nodes
     P = jnp.broadcast_to(jnp.eye(N + 1), (S, N + 1, N + 1)) if precision is None else jnp.linalg.inv(precision)
     state = start(node, weights) if state is None else state
-    carry = (state, jnp.asarray(weights.w_out), P)
-    carry, _ = scan(
+    (state, w_out, _), _ = scan(
         force_tick,
         (node, weights.without_devices()),
-        carry,
-        (np.tile(f, (periods, 1, 1)), clock_ticks(clock, weights, len(f), periods)),
+        (state, jnp.asarray(weights.w_out), P),
+        (target, s),
         traceable=node.traceable,
-        chunk=len(f),
+        chunk=chunk,
         progress=progress,
         collect=lambda nothing: None,
     )
-    return weights.with_readout(np.asarray(carry[1]))
+    return state, weights.with_readout(np.asarray(w_out))
 
 
 def force_tick(fixed: tuple[Node, Weights], carry: tuple, row: tuple[Any, Any]) -> tuple[tuple, None]:
-    """One tick of :func:`force`: state, read-outs and P are carried, a row is the targets and the inputs."""
+    """One tick of :func:`force_on`: state, read-outs and P are carried, a row is the targets and the inputs."""
     node, weights = fixed
     state, w, P = carry
     target, s = row

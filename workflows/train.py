@@ -10,7 +10,7 @@ import numpy as np
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
-from spinloom.networks.measures import GENERATES, against_chance
+from spinloom.networks.measures import GENERATES, RESTLESS, against_chance
 from spinloom.networks.seeds import stream
 from spinloom.networks.series import CLOCK, Demand, demand, figures, warning
 from spinloom.networks.store import TrainedNetwork, save_network
@@ -22,9 +22,6 @@ from spinloom.reduced_models.model import CalibratedModel
 from spinloom.reduced_models.region import Watch
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.settings import RECOGNISE, GenerateSettings, RecogniseSettings
-
-_RESTLESS = 0.05
-"""A network whose signals differ by more than this (rms, in units of the spread) from period to period sings."""
 
 
 def train_generate(
@@ -102,7 +99,7 @@ def words(result: dict[str, Any], restless: float, clocked: bool) -> str:
     told = f"NRMSE {error:.2g} in free run, {taught:.2g} with the target fed back"
     if result["generates"]:
         return f"{name} is generated ({told})"
-    if restless > _RESTLESS:
+    if restless > RESTLESS:
         return (
             f"{name} is not generated ({told}): the network sings, it does not repeat itself even with the target fed "
             "back; lower --spectral-radius or --gain"

@@ -175,12 +175,13 @@ def _model(
 
 def _shares(model: CalibratedModel, found: Probe | None) -> tuple[float, ...]:
     """Shares of the model's reach that networks may stay within: where twins part no model can follow."""
-    parts = None if found is None else found.chaotic
-    below = [level for level in LEVELS if parts is not None and level < min(parts, model.scale.reach)]
-    if not below or parts is None or parts > model.scale.reach:
+    if found is None or found.chaotic is None or found.chaotic > model.scale.reach:
         return SHARES
-    say(f"networks stay within {below[-1]:g} of J_max: at {parts:g} twins part")
-    return tuple(share * below[-1] / model.scale.reach for share in SHARES)
+    below = max((level for level in LEVELS if level < found.chaotic), default=None)
+    if below is None:
+        return SHARES
+    say(f"networks stay within {below:g} of J_max: at {found.chaotic:g} twins part")
+    return tuple(share * below / model.scale.reach for share in SHARES)
 
 
 def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
