@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spinloom.device_models.node import Around, Node, which_devices
 from spinloom.device_models.scan import advance as scan
@@ -30,6 +30,9 @@ from spinloom.networks.trials import FreeRun, clock_ticks, generate, per_network
 
 TRIM_ROUNDS, TRIM_PERIODS = 8, 100
 """Free runs of the corrected reduced network, and periods in each."""
+SETTLED = 1e-4
+"""Change from period to period (rms over a network, in units of the spread) of what the reduced nodes lack, below
+which it is taken to repeat itself."""
 GUIDE_TICK = 0.002
 """About what a tick of the reduced network costs, as a share of one in full micromagnetics."""
 _KEPT_SHAPE = 0.3
@@ -42,8 +45,9 @@ class Plan(BaseModel):
 
     Attributes
     ----------
-    washout : int
-        periods from equilibrium with the target fed back; the read-out is trained on what they show
+    washout, longest : int
+        periods from equilibrium with the target fed back, at least and at most: they end when what reduced nodes
+        lack repeats itself, and on that the read-out is trained
     rounds : int
         how often the phase is trimmed afterwards, on what the closed loop shows
     periods : int
@@ -53,19 +57,37 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     washout: int = Field(default=4, ge=1, le=10_000)
+    longest: int = Field(default=16, ge=1, le=10_000)
     rounds: int = Field(default=2, ge=1, le=100)
     periods: int = Field(default=2, ge=1, le=10_000)
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Plan:
+        if self.longest < self.washout:
+            raise ValueError(f"longest: expected at least the {self.washout} periods of the washout")
+        return self
+
     @property
-    def total(self) -> int:
-        """All periods that the nodes run.
+    def closed(self) -> int:
+        """Periods that the nodes run in closed loop.
 
         Examples
         --------
-        >>> Plan(washout=4, rounds=2, periods=2).total
-        8
+        >>> Plan(rounds=2, periods=2).closed
+        4
         """
-        return self.washout + self.rounds * self.periods
+        return self.rounds * self.periods
+
+    @property
+    def total(self) -> int:
+        """All periods that the nodes run, at most.
+
+        Examples
+        --------
+        >>> Plan(washout=4, longest=16, rounds=2, periods=2).total
+        20
+        """
+        return self.longest + self.closed
 
     def work(self, how: Training, clocked: bool) -> float:
         """The same with what the reduced network runs, as far as that costs anything (periods)."""
@@ -88,6 +110,8 @@ class Finished(NamedTuple):
         the network
     finished : (S,) bool ndarray
         whether the network generates on these nodes, so that it has a new read-out
+    washout : int
+        periods that it took until what the guide lacks repeats itself
     """
 
     weights: Weights
@@ -95,6 +119,7 @@ class Finished(NamedTuple):
     after: FreeRun
     difference: np.ndarray
     finished: np.ndarray
+    washout: int
 
 
 class Ticking(NamedTuple):
@@ -182,7 +207,8 @@ def finish(
         as the networks were trained
     plan : Plan, optional
     progress : callable, optional
-        called with the number of ticks of ``node`` just done, and with shares of one for those of the guide
+        called with the number of ticks of ``node`` just done, or not needed, and with shares of one for those of the
+        guide
     clock : (period_ticks,) or (period_ticks, S) ndarray, optional
         one period of the input s; it keeps the time, so that no phase is trimmed
     state : LoopState, optional
@@ -199,18 +225,28 @@ def finish(
     beside = None if progress is None else lambda ticks: progress(GUIDE_TICK * ticks)
     follower, worst = guide.start(S * N, 0, which), np.zeros(S)
 
-    def corrected(record: Record) -> Corrected:
+    def lacking(record: Record) -> np.ndarray:
         nonlocal follower, worst
         follower, r = replay(guide, follower, record.u)
         apart = (record.r - r)[-len(f) :]
         worst = np.maximum(worst, np.abs(apart).max(axis=(0, 2)))
+        return apart
+
+    def corrected(apart: np.ndarray) -> Corrected:
         return Corrected(guide, jnp.asarray(apart.reshape(len(f), S * N)), inner)
 
     def expected(nodes: Corrected, one: Weights) -> FreeRun:
         return generate(nodes, own.with_readout(one.w_out), f, TRIM_PERIODS, WASHOUT, clock=clock)
 
-    state, record = run_on(node, weights, f, plan.washout, state, progress, forced=True, clock=clock)
-    nodes = corrected(record)
+    apart: np.ndarray | None = None
+    for washout in range(1, plan.longest + 1):
+        state, record = run_on(node, weights, f, 1, state, progress, forced=True, clock=clock)
+        state, last, apart = state._replace(z=f[-1]), apart, lacking(record)
+        if washout >= plan.washout and last is not None and _repeats(last, apart):
+            break
+    if progress is not None and washout < plan.longest:
+        progress((plan.longest - washout) * len(f))
+    nodes = corrected(apart)
     before = expected(nodes, weights)
     trained = learn(nodes, own, f, how, beside, clock=clock)
     new, alive = weights.with_readout(trained.weights.w_out), np.ones(S, bool)
@@ -218,7 +254,7 @@ def finish(
         state = state._replace(z=readout(new.w_out, state.r))
         state, record = run_on(node, new, f, plan.periods, state, progress, clock=clock)
         alive &= shape_error(record.z[-len(f) :], f) < _KEPT_SHAPE
-        nodes = corrected(record)
+        nodes = corrected(lacking(record))
         if clock is None:
             trimmed, _ = trim_phase(nodes, trained.weights, f, trained.lead, TRIM_ROUNDS, TRIM_PERIODS, beside)
             new = weights.with_readout(trimmed.w_out)
@@ -226,7 +262,12 @@ def finish(
     alive &= np.isfinite(after.nrmse)
     # What is not finished keeps its read-out to the last bit.
     new = weights.with_readout(np.where(alive[:, None, None], new.w_out, weights.w_out))
-    return Finished(new, before, after, worst, alive)
+    return Finished(new, before, after, worst, alive, washout)
+
+
+def _repeats(last: np.ndarray, apart: np.ndarray) -> bool:
+    """Whether differences (period_ticks, S, N) of all networks are those of the period before."""
+    return bool((np.sqrt(((apart - last) ** 2).mean(axis=(0, 2))) <= SETTLED).all())
 
 
 def run_on(

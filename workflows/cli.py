@@ -383,7 +383,7 @@ def finish(
     node_limit: Annotated[float, typer.Option(help="A live node silent for longer is taken to hang (s).")] = 120.0,
     as_json: Json = False,
 ) -> None:
-    """Train a network again for full micromagnetics, on reduced nodes corrected by what full ones do in 8 periods.
+    """Train a network again for full micromagnetics, on reduced nodes corrected by what full ones do in 8 to 20 periods.
 
     Example: `spinloom finish sine.nc --engine embedded --out sine-finished.nc`
     """

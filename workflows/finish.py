@@ -126,7 +126,7 @@ def _group(
     how = _how(networks[0])
     what = (
         f"finish {', '.join(network.name for network in networks)}: {weights.networks * weights.nodes} junctions, "
-        f"{plan.total} periods in {engine.name} micromagnetics"
+        f"{plan.total} periods at most in {engine.name} micromagnetics"
     )
     node = model.scale.of(engine.node)
     state = started(node, weights, f"{what}, starting")
@@ -157,7 +157,7 @@ def _finished(
         "drift_before": _number(found.before.phase_drift[k]),
         "drift_after": _number(found.after.phase_drift[k]),
         "rounds": plan.rounds,
-        "periods": plan.total,
+        "periods": found.washout + plan.closed,
         "node_difference": float(model.scale.spread * found.difference[k]),
         "wall_s": wall_s,
     }

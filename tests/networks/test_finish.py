@@ -111,13 +111,34 @@ def test_with_a_clock_the_shape_is_finished(make_low_pass, guide, f):
 
 @pytest.mark.usefixtures("quick")
 def test_nodes_that_cannot_go_back_are_finished_alike_and_start_once(full, guide, trained, f, as_plain):
-    plain, plan, told = as_plain(full), Plan(washout=2, rounds=2, periods=1), []
+    plain, plan, told = as_plain(full), Plan(washout=2, longest=2, rounds=2, periods=1), []
     done = finish(plain, trained.weights, f, guide, HOW, plan, told.append)
     same = finish(full, trained.weights, f, guide, HOW, plan)
     np.testing.assert_allclose(done.weights.w_out, same.weights.w_out, rtol=1e-6, atol=1e-8)
     assert len(plain.inputs) == plan.total * TICKS
     assert sum(n for n in told if n >= 1) == plan.total * TICKS
     assert sum(told) == pytest.approx(plan.work(HOW, False) * TICKS, rel=0.01)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_target_is_fed_back_until_what_the_guide_lacks_repeats_itself(guide, trained, f):
+    """A transient must not be taken for what the guide lacks."""
+    fades = 0.1 * np.exp(-np.arange(3000)[:, None] / 50) * np.linspace(-1, 1, 20)
+    one, told = trained.weights.one(0), []
+    late = Corrected(guide, fades + 1e-3 * np.sin(np.arange(20)))
+    done = finish(late, one, f, guide, HOW, progress=told.append)
+    assert 8 < done.washout < 16
+    assert sum(n for n in told if n >= 1) == Plan().total * TICKS
+    hasty = finish(late, one, f, guide, HOW, Plan(longest=4))
+    assert hasty.washout == 4
+    run = {"periods": 60, "washout": 15}
+    error, hurried = (generate(late, each.weights, f, **run).nrmse for each in (done, hasty))
+    assert error < 0.2 * hurried
+
+
+def test_a_plan_in_which_nothing_fits_is_refused():
+    with pytest.raises(ValueError, match="longest: expected at least the 4 periods of the washout"):
+        Plan(longest=3)
 
 
 @pytest.mark.usefixtures("quick")

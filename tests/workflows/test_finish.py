@@ -18,7 +18,7 @@ from spinloom.workflows.train import generators
 
 # So few nodes, trained so little, go where a calibration of 1.5 ns has not been.
 pytestmark = pytest.mark.filterwarnings("ignore::spinloom.reduced_models.region.OutsideCalibration")
-PLAN = Plan(washout=1, rounds=1, periods=1)
+PLAN = Plan(washout=1, longest=1, rounds=1, periods=1)
 
 
 @pytest.fixture(autouse=True)
