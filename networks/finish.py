@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spinloom.device_models.node import Around, Node, which_devices
 from spinloom.device_models.scan import advance as scan
-from spinloom.networks.loop import LoopState, Record, readout, simulate
+from spinloom.networks.loop import LoopState, Record, readout, simulate, start
 from spinloom.networks.measures import shape_error
 from spinloom.networks.topology import Weights
 from spinloom.networks.training import WASHOUT, Training, learn, trim_phase
@@ -238,11 +238,12 @@ def finish(
     def expected(nodes: Corrected, one: Weights) -> FreeRun:
         return generate(nodes, own.with_readout(one.w_out), f, TRIM_PERIODS, WASHOUT, clock=clock)
 
-    apart: np.ndarray | None = None
+    state = start(node, weights) if state is None else state
+    apart = np.full((len(f), S, N), np.inf)
     for washout in range(1, plan.longest + 1):
         state, record = run_on(node, weights, f, 1, state, progress, forced=True, clock=clock)
         state, last, apart = state._replace(z=f[-1]), apart, lacking(record)
-        if washout >= plan.washout and last is not None and _repeats(last, apart):
+        if washout >= plan.washout and _repeats(last, apart):
             break
     if progress is not None and washout < plan.longest:
         progress((plan.longest - washout) * len(f))

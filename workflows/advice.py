@@ -16,7 +16,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.tasks import task_name
 from spinloom.reduced_models.model import CalibratedModel, fit_model
 from spinloom.workflows.console import progress, say
-from spinloom.workflows.search import Search
+from spinloom.workflows.search import Search, may_need_clock
 
 QUICK = Protocol(trajectories=15, duration=3e-9, grades=(0.5, 0.25), per_grade=4, seed=1)
 """Calibration of a card that is tried."""
@@ -147,7 +147,7 @@ def _tried(words: str, toml: str, card: DeviceCard, tasks: tuple[str, ...], data
     result |= {"reach": model.scale.reach, "verdict": model.verdict}
     if model.verdict == "unfit":
         return {**result, "words": f"{words} ({toml}): no reduced model holds"}
-    search = Search(model, tasks, seed=SEED)
+    search = Search(model, tasks, seed=SEED, clock=may_need_clock(tasks, model))
     for _ in range(BATCHES):
         search.batch()
     free = [one for one in search.candidates if one.rung]

@@ -383,7 +383,7 @@ def finish(
     node_limit: Annotated[float, typer.Option(help="A live node silent for longer is taken to hang (s).")] = 120.0,
     as_json: Json = False,
 ) -> None:
-    """Train a network again for full micromagnetics, on reduced nodes corrected by what full ones do in 8 to 20 periods.
+    """Train a network again for full micromagnetics, on reduced nodes corrected by 8 to 20 periods of full ones.
 
     Example: `spinloom finish sine.nc --engine embedded --out sine-finished.nc`
     """
@@ -477,7 +477,8 @@ def tune(
     seed: Annotated[int, typer.Option(min=0, help="Of the search; what is reported is of fresh seeds.")] = 0,
     nodes: Nodes = None,
     clock: Annotated[
-        bool | None, typer.Option("--clock/--no-clock", help="Give generators a clock. [default: tried for a CSV]")
+        bool | None,
+        typer.Option("--clock/--no-clock", help="Give generators a clock. [default: tried for a CSV, and if Q > 3]"),
     ] = None,
     longest: Annotated[float | None, typer.Option(help="Longest period that is tried (s).")] = None,
     as_json: Json = False,

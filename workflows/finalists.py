@@ -14,7 +14,7 @@ from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import draw
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.console import progress
-from spinloom.workflows.search import SPEED_COUNTS, Candidate, goal
+from spinloom.workflows.search import CLOCK_COSTS, ENOUGH, SPEED_COUNTS, Candidate, goal
 from spinloom.workflows.settings import GenerateSettings
 from spinloom.workflows.train import targets
 from spinloom.workflows.trust import APART, model_error
@@ -56,12 +56,15 @@ class Finalist:
 
     @property
     def score(self) -> float:
-        """What is missing, in log10 (error / goal), the smaller the better: the worst seed counts too, at a third."""
+        """What is missing, in log10 (error / goal), the smaller the better: the worst seed counts too, at a third.
+
+        Below the goal it still counts a little, because fresh seeds do worse than those that one is chosen on.
+        """
         missing = [
-            np.log10(max(np.median(error), np.max(error) / 3, goal(task)) / goal(task))
+            max(np.log10(max(np.median(error), np.max(error) / 3, 1e-9) / goal(task)), ENOUGH)
             for task, error in self.errors.items()
         ]
-        cost = SPEED_COUNTS * np.log10(self.period_s / 1e-9)
+        cost = SPEED_COUNTS * np.log10(self.period_s / 1e-9) + CLOCK_COSTS * (self.candidate.params["clock"] > 0)
         cost += OUTSIDE_COSTS * np.log10(1 + self.outside / OUTSIDE)
         cost += LOST if self.apart > APART else PARTED_COSTS * np.log10(1 + self.apart / self.spread / PARTED)
         return float(np.mean(np.minimum(missing, LOST)) + cost)
@@ -71,9 +74,11 @@ class Finalist:
         """The same for people."""
         told = (f"{task_name(t)} {np.median(e):.2g} (worst {np.max(e):.2g})" for t, e in self.errors.items())
         seeds = len(next(iter(self.errors.values())))
+        clock = ", with a clock" if self.candidate.params["clock"] else ""
         return (
-            f"candidate {self.candidate.number}, {self.period_s * 1e9:.3g} ns, {seeds} seeds: {', '.join(told)}; "
-            f"{self.outside:.1%} outside the region of calibration, nodes {self.apart:.2g} from full micromagnetics"
+            f"candidate {self.candidate.number}, {self.period_s * 1e9:.3g} ns{clock}, {seeds} seeds: "
+            f"{', '.join(told)}; {self.outside:.1%} outside the region of calibration, "
+            f"nodes {self.apart:.2g} from full micromagnetics"
         )
 
 

@@ -28,7 +28,7 @@ from spinloom.workflows.console import say
 from spinloom.workflows.finalists import Finalist, glance
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.probe import advised
-from spinloom.workflows.search import Candidate, Search, unlike
+from spinloom.workflows.search import Candidate, Search, may_need_clock, unlike
 from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
 from spinloom.workflows.train import targets, train_generate, train_recognise
 from spinloom.workflows.trust import APART
@@ -61,7 +61,8 @@ class Wish:
     seed : int
     nodes : int
     clock : bool or None
-        whether generators get a clock; tried where a series is one's own, if not given
+        whether generators get a clock; tried where one may help, if not given, see
+        :func:`spinloom.workflows.search.may_need_clock`
     longest_s : float, optional
         longest period (s)
     """
@@ -82,13 +83,6 @@ class Wish:
             raise SpinloomError(f"nodes: expected at least one junction, got {self.nodes}")
         if not self.tasks:
             raise SpinloomError("task: expected at least one")
-
-    @property
-    def clocks(self) -> bool | None:
-        """What the search does about clocks."""
-        if self.clock is not None:
-            return self.clock
-        return None if any(task not in ("sine", "triangle", "harmonics") for task in self.tasks) else False
 
 
 @dataclass(frozen=True)
@@ -140,7 +134,8 @@ def tune_stage(
     calibration, model = _model(card, choice, beside, model_path, found)
     shares = _shares(model, found) if calibration is not None else (1.0,)
     quick = _quick(model, calibration)
-    search = Search(quick, wish.tasks, wish.nodes, wish.seed, wish.clocks, wish.longest_s, shares, model)
+    clock = may_need_clock(wish.tasks, model) if wish.clock is None else wish.clock
+    search = Search(quick, wish.tasks, wish.nodes, wish.seed, clock, wish.longest_s, shares, model)
     tuning = Tuning(card, device, model, wish, beside, search, began, calibration, found)
     try:
         if model.verdict == "unfit":
@@ -374,7 +369,9 @@ class Tuning:
         lines = [
             f"{name}: median {one['median_nrmse']:.2g}, worst {one['worst_nrmse']:.2g}" for name, one in tasks.items()
         ]
-        judged = f"On {JUDGED_ON} fresh seeds, {FREE_PERIODS} periods with reduced nodes: {'; '.join(lines)}."
+        clock = candidate.params["clock"]
+        clocked = f"with a clock of strength {clock:.2g}, " if clock else ""
+        judged = f"On {JUDGED_ON} fresh seeds, {clocked}{FREE_PERIODS} periods with reduced nodes: {'; '.join(lines)}."
         self.write(candidate, recognise, f"Found by 'spinloom tune'. {judged}")
         return {
             "verdict": verdict,

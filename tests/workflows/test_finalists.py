@@ -12,19 +12,24 @@ from spinloom.workflows.search import Candidate
 from spinloom.workflows.settings import GenerateSettings, override
 
 
-def score(error=(0.001, 0.002), outside=0.0, apart=0.0, period_s=1e-9):
-    one = Finalist(Candidate(0, {}), period_s, {"sine": list(error), "triangle": [0.03] * 2}, outside, apart, 0.5)
+def score(error=(0.001, 0.002), outside=0.0, apart=0.0, period_s=1e-9, clock=0.0):
+    candidate, errors = Candidate(0, {"clock": clock}), {"sine": list(error), "triangle": [0.03] * 2}
+    one = Finalist(candidate, period_s, errors, outside, apart, 0.5)
     assert "sine" in one.words
+    assert ("clock" in one.words) == (clock > 0)
     return one.score
 
 
 def test_errors_count_first_then_how_far_nodes_are_from_full_micromagnetics():
-    assert score() == 0
+    assert score(error=(0.003, 0.003)) == 0
+    # Below the goal errors count a little, down to a floor.
+    assert score(error=(1e-5, 1e-5)) == score() < 0
     assert score(error=(0.001, 0.1)) > score()
     assert score(error=(np.inf, np.inf)) < np.inf
     assert score() < score(apart=0.01) < score(apart=0.1) < score(apart=0.3)
     assert score(outside=0.05) > score()
     assert score(period_s=2e-9) > score()
+    assert score(clock=1.0) > score()
     # Nodes that differ by a fifth stop a run: no error on reduced nodes makes up for that.
     assert score(apart=0.3) > score(error=(0.5, 0.5))
 

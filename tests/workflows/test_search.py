@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spinloom.workflows import search as searching
-from spinloom.workflows.search import Candidate, Search, scored, unlike
+from spinloom.workflows.search import Candidate, Search, may_need_clock, scored, unlike
 
 
 @pytest.fixture
@@ -61,6 +61,17 @@ def test_periods_stay_within_what_was_asked_for(small, coarse_model):
     assert {c.params["share"] for c in found.candidates} == {1.0}
     clocks = {c.params["clock"] > 0 for c in found.candidates}
     assert clocks == {True, False}
+
+
+def test_clocks_are_tried_where_a_device_rings_or_a_series_may_stand_still(coarse_model):
+    def at(quality):
+        return replace(coarse_model, scale=coarse_model.scale.model_copy(update={"quality": quality}))
+
+    assert may_need_clock(("sine", "harmonics"), at(1.0)) is False
+    assert may_need_clock(("sine",), at(None)) is False
+    assert may_need_clock(("sine",), at(7.0)) is None
+    assert may_need_clock(("sine", "square"), at(1.0)) is None
+    assert may_need_clock(("mine.csv",), at(1.0)) is None
 
 
 def test_a_search_ends_with_its_time_after_one_batch_at_least(small, coarse_model):

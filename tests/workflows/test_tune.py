@@ -141,7 +141,7 @@ def test_a_finalist_whose_nodes_part_from_full_micromagnetics_is_not_trained(sma
     monkeypatch.setattr(tune, "glance", lambda model, one, tasks, seed: one.params["apart"])
     points = [(40, 0.3), (60, 0.01), (80, 0.3), (100, 0.05), (120, 0.0)]
     candidates = [
-        search.Candidate(k, {"period_ticks": ticks, "share": 1.0, "apart": apart})
+        search.Candidate(k, {"period_ticks": ticks, "share": 1.0, "clock": 0.0, "apart": apart})
         for k, (ticks, apart) in enumerate(points)
     ]
     assert tuning._chosen(candidates).number == 1
