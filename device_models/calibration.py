@@ -13,7 +13,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spinloom.device_models import files
-from spinloom.device_models.card import DeviceCard, expect_cold
+from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
@@ -38,7 +38,7 @@ class Protocol(BaseModel):
     duration : float
         of each trajectory (s)
     seed : int
-        trajectory k draws from ``numpy.random.default_rng([seed, k])``
+        the drive of trajectory k draws from ``numpy.random.default_rng([seed, k])``; also of the thermal field
     grades : tuple of float
         smaller amplitudes, as shares of J_max: they tell how far a reduced model reaches
     per_grade : int
@@ -136,15 +136,14 @@ def calibrate(
     -------
     dataset : xarray.Dataset
         ``u`` (trajectory, tick), ``m`` (trajectory, tick, component) at the END of each tick,
-        ``m_start`` (component), and ``field_start``, the relaxed field (x, y, z, component); coordinates
+        ``m_start`` (component), and ``field_start``, the field relaxed at 0 K (x, y, z, component); coordinates
         ``drive_kind`` and ``amplitude`` of each trajectory
     """
-    expect_cold(card, "calibration")
     u = protocol.drives()
     began = time.perf_counter()
     relaxed = engine.equilibria[0]
     start = relaxed[card.geometry.mask()].mean(axis=0)
-    _, m = engine.play(np.full(protocol.n_ticks, protocol.tick), u.T, progress=progress)
+    _, m = engine.play(np.full(protocol.n_ticks, protocol.tick), u.T, progress=progress, seed=protocol.seed)
     wall = time.perf_counter() - began
     dataset = xr.Dataset(
         {

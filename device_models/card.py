@@ -277,7 +277,7 @@ def expect_cold(card: DeviceCard, what: str) -> None:
     if card.conditions.temperature > 0:
         raise SpinloomError(
             f"conditions.temperature: {what} works at 0 K so far, got {card.conditions.temperature:g} K for "
-            f"{card.name}; leave it out of the card, and see what it does with 'spinloom replay --temperature'"
+            f"{card.name}; take a card, or a model, of 0 K. 'replay', 'calibrate', 'fit' and 'train' know temperature"
         )
 
 

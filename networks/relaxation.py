@@ -35,6 +35,7 @@ def relax(
     s: np.ndarray | None = None,
     window: int = WINDOW,
     tolerance: float = TOLERANCE,
+    seed: int = 0,
     record: str = "all",
     progress: Callable[[int], None] | None = None,
     watch: Callable[[Record], None] | None = None,
@@ -57,6 +58,8 @@ def relax(
         ticks that are iterated together
     tolerance : float
         largest change of any signal r between two iterates at which a window is done
+    seed : int
+        accepted for the sake of the signature: devices at 0 K have no noise
     record : str
         accepted for the sake of the signature; everything is recorded
     progress : callable, optional

@@ -15,7 +15,7 @@ from spinloom.device_models.scan import CHUNK
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
 from spinloom.networks.measures import free_run_error, phase_slope
-from spinloom.networks.seeds import stream
+from spinloom.networks.seeds import TRIMS, stream
 from spinloom.networks.topology import Weights
 from spinloom.networks.trials import clock_ticks, generate, per_network
 
@@ -408,7 +408,7 @@ def trim_phase(
     before: tuple[np.ndarray, np.ndarray] | None = None
     for _ in range(rounds):
         trial = weights.with_readout(w + share[:, None, None] * lead)
-        result = generate(node, trial, f, periods, WASHOUT, progress, clock=clock)
+        result = generate(node, trial, f, periods, WASHOUT, progress, clock=clock, seed=TRIMS)
         settled = periods // 4 * len(f)
         drift, error = phase_slope(result.z[settled:], f), result.nrmse
         better = error < best_error

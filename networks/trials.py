@@ -119,6 +119,7 @@ def generate(
     progress: Progress = None,
     *,
     clock: np.ndarray | None = None,
+    seed: int = 0,
     record: str = "z",
     watch: Watch = None,
     solve: Callable[..., tuple[Any, Record]] = simulate,
@@ -139,6 +140,8 @@ def generate(
         called with the number of ticks just done
     clock : (period_ticks,) or (period_ticks, S) ndarray, optional
         one period of the input s, in the washout and in the free run
+    seed : int
+        of the nodes' own noise, where they are warm
     record : {"z", "r", "all"}
         what of the free run is kept
     watch : callable, optional
@@ -154,7 +157,8 @@ def generate(
     target = np.tile(f, (washout + periods, 1, 1))
     hold = np.arange(len(target)) < washout * len(f) - 1
     s = clock_ticks(clock, weights, len(f), washout + periods)
-    state, kept = solve(node, weights, target=target, hold=hold, s=s, record=record, progress=progress, watch=watch)
+    how: dict[str, Any] = {"seed": seed, "record": record, "progress": progress, "watch": watch}
+    state, kept = solve(node, weights, target=target, hold=hold, s=s, **how)
     free = Record(*(None if x is None else x[washout * len(f) :] for x in kept))
     return FreeRun(free.z, f, free, state)
 
@@ -198,6 +202,7 @@ def recognise(
     progress: Progress = None,
     watch: Watch = None,
     together: int | None = None,
+    seed: int = 0,
 ) -> Recognition:
     """Feed waveforms of random phase to networks in equilibrium.
 
@@ -219,6 +224,8 @@ def recognise(
         sees everything of each chunk; its networks are trials
     together : int, optional
         how many trials run at once; all if not given
+    seed : int
+        of the nodes' own noise, where they are warm
 
     Returns
     -------
@@ -231,7 +238,8 @@ def recognise(
     together = together or S * trials
     for at in range(0, S * trials, together):
         some, fed = many.take(slice(at, at + together)), s[:, at : at + together]
-        options: dict[str, Any] = {"progress": progress, "watch": watch}
+        # Every group of trials has noise of its own.
+        options: dict[str, Any] = {"progress": progress, "watch": watch, "seed": seed + at}
         state, last = None, slice(n_ticks - period_ticks, None)
         for span, record in ((slice(0, n_ticks - period_ticks), "z"), (last, "r")):
             if span.start == span.stop:

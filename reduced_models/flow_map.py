@@ -108,8 +108,8 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         if self.sphere_axis_ >= 0:
-            return np.asarray(self.law().advance(jnp.asarray(X[:, :SPHERE]), jnp.asarray(X[:, SPHERE:])))
-        y = np.asarray(self.law().polynomial(jnp.asarray(X)))
+            return np.asarray(FlowMap.law(self).advance(jnp.asarray(X[:, :SPHERE]), jnp.asarray(X[:, SPHERE:])))
+        y = np.asarray(FlowMap.law(self).polynomial(jnp.asarray(X)))
         return y[:, 0] if self.one_dimensional_ else y
 
     def law(self) -> FlowMapLaw:
@@ -141,6 +141,8 @@ class FlowMapLaw:
     intercept: Any
     length: Any
     powers: tuple[tuple[int, ...], ...]
+
+    normals = 0
 
     def start(self, m: Any) -> Any:
         """The state of devices at ``<m>``, (n, 3)."""

@@ -222,6 +222,8 @@ class MacrospinLaw:
     dt: Any
     steps: int
 
+    normals = 0
+
     def start(self, m: Any) -> Any:
         """The state of devices at ``<m>``, (n, 3)."""
         return m

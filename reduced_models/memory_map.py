@@ -327,6 +327,8 @@ class MemoryLaw:
     length: Any
     powers: tuple[tuple[int, ...], ...]
 
+    normals = 0
+
     def start(self, m: Any) -> Any:
         """The state of devices at rest at ``<m>``, (n, 3): latents of zero."""
         return jnp.concatenate([m, jnp.zeros((len(m), self.coef.shape[0] - LENGTH))], axis=1)

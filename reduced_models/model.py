@@ -27,9 +27,12 @@ from spinloom.reduced_models.node import ReducedNode
 from spinloom.reduced_models.reach import HOLD_OUT, Trajectories, find_reach, verdict
 from spinloom.reduced_models.region import Region
 from spinloom.reduced_models.rollout import simulate
+from spinloom.reduced_models.thermal_fit import fit_thermal
+from spinloom.reduced_models.thermal_map import ThermalMap
 
 KIND, FORMAT = "reduced model", 2
-KINDS = {"flow_map": FlowMap, "macrospin": MacrospinModel, "memory_map": MemoryMap}
+COLD = {"flow_map": FlowMap, "macrospin": MacrospinModel, "memory_map": MemoryMap}
+KINDS = {**COLD, "thermal_map": ThermalMap}
 WITHOUT_MEMORY = ("flow_map", "macrospin")
 """Kinds whose state is ``<m>`` alone."""
 
@@ -40,7 +43,7 @@ class CalibratedModel:
 
     Attributes
     ----------
-    estimator : FlowMap or MacrospinModel
+    estimator : FlowMap or another of :data:`KINDS`
     card : DeviceCard
     tick : float
         duration of a tick (s)
@@ -48,7 +51,8 @@ class CalibratedModel:
         <m> at equilibrium
     region : Region
     holdout_nrmse : float
-        the worst over held-out trajectories within the reach, free roll-out from the first tick
+        the worst over held-out trajectories within the reach, free roll-out from the first tick; of a warm device,
+        which no roll-out follows, by how much its noise is off (:class:`spinloom.reduced_models.thermal_fit.Judged`)
     scale : Scale
         what one unit of a network means for this device
     info : dict
@@ -68,8 +72,14 @@ class CalibratedModel:
 
     @property
     def kind(self) -> str:
-        """``flow_map`` or ``macrospin``."""
-        return next(kind for kind, cls in KINDS.items() if isinstance(self.estimator, cls))
+        """One of :data:`KINDS`."""
+        # The last that fits: a thermal map is a flow map too.
+        return next(kind for kind, cls in reversed(KINDS.items()) if isinstance(self.estimator, cls))
+
+    @property
+    def temperature(self) -> float:
+        """Of the free layer (K)."""
+        return self.card.conditions.temperature
 
     @property
     def verdict(self) -> str:
@@ -124,14 +134,16 @@ def fit_model(
 
     Degree and ridge are chosen by cross-validated roll-outs over the trajectories that are
     not held out; the hold-out error is measured on the others. It also says how far the model
-    reaches: the largest amplitude of the calibration's drives up to which it is good.
+    reaches: the largest amplitude of the calibration's drives up to which it is good. For a warm
+    device they are chosen by the likelihood of single ticks instead, and the error is that of the noise.
 
     Parameters
     ----------
     calibration : xarray.Dataset
         from :func:`spinloom.device_models.calibration.load_calibration`
     kind : {"auto", "flow_map", "macrospin"} or another of :data:`KINDS`
-        ``auto`` is a flow map, and where that does not reach J_max, whatever reaches farthest
+        ``auto`` is a flow map, and where that does not reach J_max, whatever reaches farthest; a thermal map for
+        a warm device
     reach : float or "auto"
         share of J_max that networks stay within: their drive of 1 is ``reach`` J_max. ``auto`` finds it
     progress : callable, optional
@@ -144,19 +156,24 @@ def fit_model(
     Raises
     ------
     SpinloomError
-        for an unknown kind, a reach outside (0, 1], fewer than ten trajectories, or a device
-        whose signal does not move
+        for an unknown kind, one of another temperature, a reach outside (0, 1], fewer than ten
+        trajectories, or a device whose signal does not move
     """
     share = _checked_reach(reach)
     if kind not in ("auto", *KINDS):
         raise SpinloomError(f"kind: expected auto or one of {', '.join(KINDS)}, got {kind!r}")
     data = _trajectories(calibration)
-    kinds = ["flow_map", *(name for name in KINDS if name not in WITHOUT_MEMORY)] if kind == "auto" else [kind]
+    warm = data.card.conditions.temperature > 0
+    if warm != (kind == "thermal_map") and kind != "auto":
+        fits = "thermal_map" if warm else ", ".join(COLD)
+        raise SpinloomError(f"kind: expected auto or {fits} at {data.card.conditions.temperature:g} K, got {kind!r}")
+    if warm:
+        return _warm(calibration, data, share, progress)
+    kinds = ["flow_map", *(name for name in COLD if name not in WITHOUT_MEMORY)] if kind == "auto" else [kind]
     found = find_reach(data, kinds, share, progress)
     best = found.fit
     shown = data.shown(best.amplitude)
-    before = np.concatenate([np.broadcast_to(data.m_start, (len(shown.m), 1, 3)), shown.m[:, :-1]], axis=1)
-    region, rolled = Region.from_calibration(before, shown.u), _before(best.rolled, data.m_start)
+    region, rolled = _region(shown), _before(best.rolled, data.m_start)
     return CalibratedModel(
         estimator=best.estimator,
         card=data.card,
@@ -166,9 +183,7 @@ def fit_model(
         holdout_nrmse=best.worst,
         scale=_scale(best.estimator, data, best.amplitude, share),
         info={
-            "engine": calibration.attrs["engine"],
-            "engine_version": calibration.attrs.get("engine_version", ""),
-            "protocol": json.loads(calibration.attrs["protocol"]),
+            **_origin(calibration),
             "amplitude": best.amplitude,
             "holdout_nrmse_each": [float(error) for error in best.errors],
             "outside_share": region.outside(rolled[:, best.judged], best.unseen.u[best.judged].T),
@@ -176,6 +191,48 @@ def fit_model(
             "search": best.search,
         },
     )
+
+
+def _warm(
+    calibration: xr.Dataset, data: Trajectories, share: float | None, progress: Callable[[float], None] | None
+) -> CalibratedModel:
+    """A thermal map; it reaches as far as it was calibrated, unless a reach is given."""
+    largest = data.grades[0]
+    amplitude = largest if share is None else min((a for a in data.grades if a >= share), default=largest)
+    fit = fit_thermal(data, amplitude, progress)
+    return CalibratedModel(
+        estimator=fit.estimator,
+        card=data.card,
+        tick=data.tick,
+        m_start=fit.m_start,
+        region=_region(data.shown(amplitude)),
+        holdout_nrmse=fit.judged.off,
+        scale=_scale(fit.estimator, data, amplitude, share),
+        info={
+            **_origin(calibration),
+            "amplitude": amplitude,
+            "holdout_nrmse_each": [fit.judged.off],
+            "outside_share": 0.0,
+            "reach_curve": [fit.point(amplitude, "thermal_map")],
+            "noise": fit.judged._asdict(),
+            "search": fit.search,
+        },
+    )
+
+
+def _region(shown: Trajectories) -> Region:
+    """Where a model was shown what happens."""
+    before = np.concatenate([np.broadcast_to(shown.m_start, (len(shown.m), 1, 3)), shown.m[:, :-1]], axis=1)
+    return Region.from_calibration(before, shown.u)
+
+
+def _origin(calibration: xr.Dataset) -> dict[str, Any]:
+    """What made a calibration set."""
+    return {
+        "engine": calibration.attrs["engine"],
+        "engine_version": calibration.attrs.get("engine_version", ""),
+        "protocol": json.loads(calibration.attrs["protocol"]),
+    }
 
 
 def _checked_reach(reach: float | str) -> float | None:
@@ -229,6 +286,10 @@ _FITTED = {
     "memory_map": ("coef_", "intercept_", "powers_", "length_", "sphere_axis_", "n_features_in_", "one_dimensional_"),
     "macrospin": ("theta_", "readout_", "n_features_in_", "one_dimensional_"),
 }
+_FITTED["thermal_map"] = (
+    *_FITTED["flow_map"],
+    *("noise_coef_", "noise_intercept_", "noise_powers_", "noise_axis_", "length_noise_"),
+)
 
 
 def save_model(model: CalibratedModel, path: str | Path) -> None:
@@ -278,7 +339,7 @@ def load_model(path: str | Path) -> CalibratedModel:
                 continue
             value = dataset[f"fitted_{name}"].values
             setattr(estimator, name, value if value.ndim else value.item())
-        for name in ("sphere_axis_", "n_features_in_"):
+        for name in ("sphere_axis_", "n_features_in_", "noise_axis_"):
             if hasattr(estimator, name):
                 setattr(estimator, name, int(getattr(estimator, name)))
         return CalibratedModel(

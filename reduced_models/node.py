@@ -14,13 +14,22 @@ from jax.flatten_util import ravel_pytree
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, which_devices
+from spinloom.device_models.noise import Stream, stream
 
 
 class Law(Protocol):
     """What an estimator's ``law()`` gives: one tick of a device, as a pytree of fitted arrays.
 
-    The state may have any dimension d: ``<m>`` alone, or with whatever memory a model keeps.
+    The state may have any dimension d: ``<m>`` alone, or with whatever memory a model keeps. A law of a warm device
+    also has ``scatter(x, inputs, normals)``, which is ``advance`` with the noise of the tick.
+
+    Attributes
+    ----------
+    normals : int
+        how many standard normal numbers a tick takes; 0 for a device at 0 K
     """
+
+    normals: int
 
     def start(self, m: Any) -> Any:
         """State (n, d) of devices that stand at ``<m>``, (n, 3)."""
@@ -44,10 +53,13 @@ class Reduced(NamedTuple):
         of the law
     which : (n,) int array
         device of the node that each is
+    noise : Stream, optional
+        random numbers of each; without them a device does what it does on average
     """
 
     x: Any
     which: Any
+    noise: Stream | None = None
 
 
 @partial(
@@ -111,18 +123,23 @@ class ReducedNode:
     def start(
         self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
     ) -> Reduced:
-        """Put ``n`` devices in equilibrium; nothing here is random, and nothing takes long."""
+        """Put ``n`` devices in equilibrium; ``seed`` is of the noise, where they are warm. Nothing takes long."""
         which = jnp.asarray(which_devices(n, devices, self.devices))
-        return self.at(self.m_start[which], which)
+        quiet = self.at(self.m_start[which], which)
+        return quiet._replace(noise=stream(seed, n)) if self.laws.normals else quiet
 
     def at(self, m: Any, which: Any) -> Reduced:
-        """Devices that stand at ``<m>``, (n, 3)."""
+        """Devices that stand at ``<m>``, (n, 3), without noise."""
         return Reduced(self._each(lambda law, m: law.start(m), which, m), which)
 
     def step(self, state: Reduced, inputs: Any) -> Reduced:
         """Advance by one tick."""
-        x = self._each(lambda law, x, row: law.advance(x, row), state.which, state.x, inputs)
-        return state._replace(x=x)
+        if state.noise is None:
+            x = self._each(lambda law, x, row: law.advance(x, row), state.which, state.x, inputs)
+            return state._replace(x=x)
+        noise, normals = state.noise.draw(self.laws.normals)
+        x = self._each(lambda law, *rows: law.scatter(*rows), state.which, state.x, inputs, normals)
+        return state._replace(x=x, noise=noise)
 
     def observe(self, state: Reduced) -> Any:
         """The signal m . e_read, (n,)."""
@@ -140,6 +157,10 @@ class ReducedNode:
             return do(jax.tree.map(lambda leaf: leaf[0], self.laws), *rows)
         laws = jax.tree.map(lambda leaf: leaf[which], self.laws)
         return jax.vmap(lambda law, *row: do(law, *(part[None] for part in row))[0])(laws, *rows)
+
+    def _rest(self) -> Reduced:
+        """The first device in equilibrium, without noise."""
+        return self.at(self.m_start[:1], jnp.zeros(1, int))
 
     def response(self, frequencies: Any) -> np.ndarray:
         r"""How the signal of the first device at equilibrium answers to a small drive.
@@ -167,7 +188,7 @@ class ReducedNode:
         >>> bool(slow > 2 * fast)
         True
         """
-        rest = self.start(1)
+        rest = self._rest()
         A, (b, c) = np.asarray(_linear_tick(self, rest)), map(np.asarray, _linear_answer(self, rest))
         turns = np.exp(2j * np.pi * np.atleast_1d(np.asarray(frequencies, dtype=float)) * self.tick)
         if not all(np.isfinite(part).all() for part in (A, b, c)):
@@ -189,7 +210,7 @@ class ReducedNode:
         frequency, quality : float
             None both if the device does not ring, or does not come to rest
         """
-        linear = np.asarray(_linear_tick(self, self.start(1)))
+        linear = np.asarray(_linear_tick(self, self._rest()))
         if not np.isfinite(linear).all():
             return None, None
         eigenvalues = np.linalg.eigvals(linear)

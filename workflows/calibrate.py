@@ -51,7 +51,7 @@ def calibrate_stage(
     Returns
     -------
     result : dict
-        ``engine, engine_version, device_ns, wall_s, trajectories, grades, tick_s, out``
+        ``engine, engine_version, temperature, device_ns, wall_s, trajectories, grades, tick_s, out``
     """
     files.check_writable(out)
     say(choice.why)
@@ -61,12 +61,13 @@ def calibrate_stage(
             shutil.copyfile(calibration_path(card.name), temporary)
     else:
         if probe:
-            advised(card)
+            advised(card.at(0))
         dataset = _computed(card, choice, protocol, out)
         save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")
     return {
         **{key: dataset.attrs[key] for key in keys},
+        "temperature": card.conditions.temperature,
         "trajectories": dataset.sizes["trajectory"],
         "grades": list(Protocol.from_json(dataset.attrs["protocol"]).grades),
         "tick_s": protocol.tick,
@@ -75,7 +76,8 @@ def calibrate_stage(
 
 
 def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> Any:
-    say(f"{card.name}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
+    warm = f" at {card.conditions.temperature:g} K" if card.conditions.temperature else ""
+    say(f"{card.name}{warm}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
     what = f"calibrate, {protocol.n_trajectories} devices"
     with ExitStack() as stack:
         keep = None

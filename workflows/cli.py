@@ -120,7 +120,8 @@ def calibrate(
     ] = None,
     per_grade: Annotated[int | None, typer.Option(help="Further runs for each of them. [default: 8]")] = None,
     duration: Annotated[float | None, typer.Option(help="Of each run (s). [default: 6e-9]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the drives. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the drives, and of the thermal field. [default: 0]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the free layer (K). [default: the card's]")] = None,
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="First try how hard the device can be driven, and say so.")
     ] = True,
@@ -146,7 +147,8 @@ def calibrate(
         grades=None if grades is None else read_grades(grades),
         per_grade=per_grade,
     )
-    emit(calibrate_stage(load_card(device), choose_engine(engine, oommf), protocol, out, probe=probe), as_json)
+    card = load_card(device) if temperature is None else load_card(device).at(temperature)
+    emit(calibrate_stage(card, choose_engine(engine, oommf), protocol, out, probe=probe), as_json)
 
 
 @app.command()

@@ -9,12 +9,13 @@ from typing import Any
 import xarray as xr
 
 from spinloom.device_models import files
+from spinloom.device_models.card import expect_cold
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
 from spinloom.networks.record import judged, make_record, run_variables, save_record
 from spinloom.networks.reference import recorded
-from spinloom.networks.seeds import stream
+from spinloom.networks.seeds import VERIFIES, stream
 from spinloom.networks.store import TrainedNetwork, load_network
 from spinloom.networks.tasks import CLASSES
 from spinloom.networks.trials import FreeRun, generate, recognise
@@ -76,6 +77,7 @@ def verdict_generate(
     results : list of dict
         see :func:`compare`
     """
+    expect_cold(model.card, "the verdict on what networks generate")
     if out is not None:
         files.check_writable(out)
         salvage = salvage or out.with_name(f"{out.stem}.partial.nc")
@@ -233,6 +235,7 @@ def _recognise(network: TrainedNetwork, model: CalibratedModel, engine: Engine, 
             progress=advance,
             watch=watch,
             together=together,
+            seed=VERIFIES,
         )
     model.region.warn(watch.outside_of_all, "recognise in full micromagnetics")
     return {

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from spinloom.device_models.card import expect_cold
 from spinloom.device_models.engines import SILENT_S, Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
@@ -65,6 +66,7 @@ def finish_stage(
     SpinloomError
         for an engine without live nodes, and for one that only reads what was recorded
     """
+    expect_cold(model.card, "the finish")
     if choice.recorded:
         raise SpinloomError(f"finish: expected an engine that computes, got {choice.name}; use embedded, or none")
     plan = plan or Plan()

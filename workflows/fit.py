@@ -74,6 +74,8 @@ def fit_stage(calibration: Path, kind: str, out: Path, reach: float | str = "aut
 def in_words(model: CalibratedModel) -> str:
     """What a fit is worth, and what to do where it is worth little."""
     scale, card = model.scale, model.card
+    if model.temperature > 0:
+        return _warm_words(model)
     worst = f"worst held-out roll-out off by {model.holdout_nrmse:.2g} of its spread"
     upto = f"up to {scale.reach:g} of J_max ({scale.reach * card.torque.J_max:.3g} A/m2)"
     if model.verdict == "good":
@@ -88,6 +90,22 @@ def in_words(model: CalibratedModel) -> str:
     return (
         f"unfit: the {_name(model)} of {card.name} does not hold, not even {upto}, {worst}. Do not train on it: "
         "lower torque.J_max, raise the bias or the damping, or add smaller grades; 'spinloom probe' says which"
+    )
+
+
+def _warm_words(model: CalibratedModel) -> str:
+    """The same of a warm device."""
+    noise, card = model.info["noise"], model.card
+    told = (
+        f"{model.verdict}: the {_name(model)} of {card.name} at {model.temperature:g} K, up to {model.scale.reach:g} "
+        f"of J_max: the noise that held-out ticks must have had is {noise['rms']:.3f} of the fitted one (rms), its "
+        f"correlation from tick to tick {noise['correlation']:.2g}"
+    )
+    if model.verdict == "good":
+        return told
+    return (
+        f"{told}. The noise of a tick is off by {noise['off']:.1%}: calibrate with more trajectories, or, where ticks "
+        "are correlated, with a longer tick; <m> alone may not say what comes next"
     )
 
 

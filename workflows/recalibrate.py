@@ -12,6 +12,7 @@ import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.calibration import amplitudes, load_calibration, save_calibration
+from spinloom.device_models.card import expect_cold
 from spinloom.device_models.engines import Choice
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.loop import Record
@@ -139,6 +140,7 @@ def recalibrate(
 
 
 def _check(networks: list[TrainedNetwork], model: CalibratedModel, dataset: xr.Dataset, choice: Choice) -> None:
+    expect_cold(model.card, "recalibration")
     if any(network.task != "generate" for network in networks):
         raise SpinloomError("recalibrate: expected networks that generate")
     if choice.recorded:

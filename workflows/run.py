@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from spinloom.device_models import files
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import DeviceCard, expect_cold
 from spinloom.device_models.engines import Choice, choose_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import stamp, versions
@@ -113,6 +113,7 @@ def run_experiment(
         network ran to the end in full micromagnetics
     """
     experiment, card = load_experiment(path)
+    expect_cold(card, "a run")
     experiment = override(experiment, engine=engine, finish=finish)
     choice = choose_engine(experiment.engine, oommf)
     if choice.recorded and experiment.finish != "none":

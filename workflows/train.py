@@ -11,7 +11,7 @@ import numpy as np
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.measures import GENERATES, RESTLESS, against_chance
-from spinloom.networks.seeds import stream
+from spinloom.networks.seeds import JUDGES, stream
 from spinloom.networks.series import CLOCK, Demand, demand, figures, warning
 from spinloom.networks.store import TrainedNetwork, save_network
 from spinloom.networks.tasks import CLASSES, target, task_name
@@ -162,7 +162,10 @@ def judge(model: CalibratedModel, weights: Weights, f: np.ndarray, settings: Gen
     watch = Watch(model.region, model.scale.reach, total * weights.nodes * weights.networks)
     how: dict[str, Any] = {"watch": watch, "clock": settings.topology.clock_period(ticks)}
     with progress(f"free runs of {periods} periods", total) as advance:
-        runs = [generate(model.scaled, weights, f, periods, washout, advance, **how) for washout in settings.washouts]
+        runs = [
+            generate(model.scaled, weights, f, periods, washout, advance, seed=JUDGES + k, **how)
+            for k, washout in enumerate(settings.washouts)
+        ]
     nrmse = np.stack([run.nrmse for run in runs])
     shape, drift = np.stack([run.shape_error for run in runs]), np.stack([run.phase_drift for run in runs])
     worst = nrmse.argmax(axis=0)
@@ -253,9 +256,8 @@ def train_recognise(
             w_out = train_classifier(seen.features[0], seen.classes[0], len(CLASSES), settings.ridge)
             weights = weights.with_readout(w_out[None])
             watch = Watch(model.region, model.scale.reach, ticks * settings.test_trials * weights.nodes)
-            test = recognise(
-                node, weights, trials=settings.test_trials, rng=second, progress=advance, watch=watch, **timing
-            )
+            options: dict[str, Any] = {"watch": watch, "seed": JUDGES, "progress": advance}
+            test = recognise(node, weights, trials=settings.test_trials, rng=second, **options, **timing)
             model.region.warn(watch.outside_of_all, f"recognise, seed {seed}")
             networks.append(weights)
             tests.append(test)

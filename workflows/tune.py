@@ -13,7 +13,7 @@ import pandas as pd
 
 from spinloom.device_models import files
 from spinloom.device_models.calibration import Protocol, load_calibration
-from spinloom.device_models.card import DeviceCard, load_card
+from spinloom.device_models.card import DeviceCard, expect_cold, load_card
 from spinloom.device_models.engines import Choice
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.probe import LEVELS, Probe
@@ -126,6 +126,7 @@ def tune_stage(
         candidates, wall_s, tasks`` (by task ``median_nrmse, worst_nrmse, seeds, generates, periods``),
         ``recognise, advice, settings, out``
     """
+    expect_cold(card, "tuning")
     beside = Beside(out)
     files.check_writable(out)
     targets(list(wish.tasks), GenerateSettings.usual_ticks)  # a bad file is told before anything is computed

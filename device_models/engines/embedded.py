@@ -16,10 +16,11 @@ from spinloom.device_models.engines.equilibria import equilibria
 from spinloom.device_models.engines.fields import linear_field
 from spinloom.device_models.engines.llg import Motion, advance, llg, longest_step
 from spinloom.device_models.engines.mirrors import in_order
-from spinloom.device_models.engines.thermal import normals, split, streams
+from spinloom.device_models.engines.thermal import normals, split
 from spinloom.device_models.engines.vectors import Components, combine, components, pick
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
+from spinloom.device_models.noise import streams
 from spinloom.device_models.scan import advance as advance_rows
 from spinloom.device_models.scan import drive
 from spinloom.device_models.system import checked_field

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from scipy.constants import Boltzmann
 
 from spinloom.device_models.card import MU0, DeviceCard
@@ -34,11 +33,6 @@ def thermal_strength(card: DeviceCard) -> float:
         2 * material.alpha * Boltzmann * card.conditions.temperature / (MU0 * material.Ms * material.gamma0 * volume)
     )
     return math.sqrt(power)
-
-
-def streams(seed: int, n: int) -> Any:
-    """A random stream for each member of a batch, (n, 2) uint32; that of a member does not depend on n."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), jnp.arange(n))
 
 
 def split(noise: Any) -> tuple[Any, Any]:

@@ -59,6 +59,8 @@ class Remembering:
     pull: Any
     forget: Any
 
+    normals = 0
+
     def start(self, m):
         return jnp.concatenate([m, jnp.zeros_like(m[:, :1]), m[:, :1]], axis=1)
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.ubermag import card_toml
 
 ROOT = Path(__file__).parents[2]
 DISC = data_folder() / "devices" / "disc60.toml"
@@ -145,11 +146,53 @@ def test_replay_at_a_temperature(spinloom, tmp_path):
 
 
 def test_what_works_at_zero_kelvin_says_so_of_a_warm_card(spinloom, tmp_path):
-    warm = tmp_path / "warm.toml"
+    warm, experiment = tmp_path / "warm.toml", tmp_path / "e.toml"
     warm.write_text(DISC.read_text() + "\n[conditions]\ntemperature = 300\n")
-    for command in (("probe", warm), ("calibrate", warm, "--no-probe", "--out", tmp_path / "c.nc")):
-        outcome = spinloom(*command, "--engine", "embedded")
+    experiment.write_text('name = "e"\ndevice = "warm.toml"\n')
+    for command in (
+        ("probe", warm, "--engine", "embedded"),
+        ("tune", warm, "--out", tmp_path / "t.toml"),
+        ("run", experiment, "--out", tmp_path / "run"),
+    ):
+        outcome = spinloom(*command)
         assert (outcome.code, "works at 0 K so far, got 300 K" in outcome.err) == (2, True), outcome.err
+
+
+def test_a_warm_device_is_calibrated_fitted_and_trained_on(spinloom, coarse_card, tmp_path):
+    card_path = tmp_path / "coarse.toml"
+    card_path.write_text(card_toml(coarse_card))
+    calibration, model, net = (tmp_path / name for name in ("c.nc", "m.nc", "n.nc"))
+    how = ("--trajectories", 16, "--grades", "none", "--duration", 1e-9, "--temperature", 300, "--json")
+    outcome = spinloom("calibrate", card_path, "--engine", "embedded", *how, "--out", calibration)
+    assert (outcome.code, outcome.json["temperature"]) == (0, 300), outcome.err
+    assert "Quiet" in outcome.err  # the probe of the same device at 0 K
+    outcome = spinloom("fit", calibration, "--out", model, "--json")
+    assert (outcome.code, outcome.json["kind"]) == (0, "thermal_map"), outcome.err
+    assert "at 300 K" in outcome.json["words"]
+    short = ("--nodes", 6, "--periods", 2, "--train-trials", 8, "--trials", 8, "--period-ticks", 20)
+    outcome = spinloom("train", "recognise", "--model", model, *short, "--out", net, "--json")
+    assert outcome.code == 0, outcome.err
+    short = (
+        "--nodes",
+        6,
+        "--period-ticks",
+        20,
+        "--teacher-periods",
+        10,
+        "--force-periods",
+        5,
+        "--tries",
+        1,
+        "--free-periods",
+        5,
+    )
+    outcome = spinloom("train", "generate", "--task", "sine", "--model", model, *short, "--out", net)
+    assert outcome.code == 0, outcome.err
+    for command in (("cosimulate", net, "--engine", "embedded"), ("finish", net, "--out", tmp_path / "f.nc")):
+        outcome = spinloom(*command)
+        assert (outcome.code, "works at 0 K so far" in outcome.err) == (2, True), outcome.err
+    outcome = spinloom("calibrate", card_path, "--temperature", -3, "--out", calibration)
+    assert (outcome.code, "conditions.temperature" in outcome.err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["", "doctor", "calibrate", "fit", "train", "train generate", "train recognise",
