@@ -3,10 +3,10 @@
     python benchmarks/warm_network.py data/reference/networks/network-sine.nc --model runs/warm.nc
     python benchmarks/warm_network.py data/reference/networks/network-recognise.nc --model runs/warm.nc --trials 40
 
-The networks were trained at 0 K; the model is one of the same device at a temperature ('spinloom calibrate
---temperature 300', 'spinloom fit'). Generators run from several seeds of the noise after a washout of five periods:
-NRMSE, shape error (every period aligned in phase), and the output's variance from seed to seed, over all ticks; mean over
-seeds and standard error. The last column is the difference in units of the uncertainty of both.
+The networks were trained at 0 K, or on the warm model itself; the model is one of the same device at a temperature
+('spinloom calibrate --temperature 300', 'spinloom fit'). Generators run from several seeds of the noise after a washout
+of five periods: NRMSE, shape error (every period aligned in phase), and the output's variance from seed to seed, over
+all ticks; mean over seeds and standard error. The last column is the difference in units of the uncertainty of both.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def both_nodes(warm: CalibratedModel, cold: CalibratedModel) -> dict[str, Any]:
-    """The warm device in full and reduced, in the units of a network that was trained on the cold one."""
-    if warm.card.at(0) != cold.card or warm.tick != cold.tick:
+    """The warm device in full and reduced, in the units of the model that a network was trained on."""
+    if warm.card.at(0) != cold.card.at(0) or warm.tick != cold.tick:
         raise SpinloomError(
             f"model: expected one of {cold.card.name} with the tick of the networks, got another device"
         )
