@@ -70,6 +70,11 @@ class Finalist:
         return float(np.mean(np.minimum(missing, LOST)) + cost)
 
     @property
+    def reaches(self) -> bool:
+        """Whether the median of every task is good enough."""
+        return all(np.median(error) <= goal(task) for task, error in self.errors.items())
+
+    @property
     def words(self) -> str:
         """The same for people."""
         told = (f"{task_name(t)} {np.median(e):.2g} (worst {np.max(e):.2g})" for t, e in self.errors.items())

@@ -37,7 +37,10 @@ from spinloom.workflows.tune_page import draw_page
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
 FINALISTS = 3
-"""How many candidates of a search are trained to choose among them, at most; twice as many are looked at."""
+"""How many candidates of a search are trained to choose among them; up to twice as many while none of them is good
+enough and time is left."""
+JUDGING = 3
+"""About how many times as long as a finalist's training it takes to try one more and to judge the chosen one."""
 CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
 FREE_PERIODS = 100
@@ -321,6 +324,7 @@ class Tuning:
         finalists: list[Finalist] = []
         seeds = self.seeds("choose")
         for candidate in candidates:
+            began = time.perf_counter()
             model, settings = self.model_at(candidate), self.settings(candidate)
             apart = glance(model, settings, self.wish.tasks, seeds[0])
             if apart > APART and (finalists or candidate is not candidates[-1]):
@@ -337,7 +341,8 @@ class Tuning:
             )
             say(finalist.words)
             finalists.append(finalist)
-            if len(finalists) == FINALISTS:
+            good = any(one.reaches for one in finalists)
+            if len(finalists) >= FINALISTS and (good or self._left() < JUDGING * (time.perf_counter() - began)):
                 break
         return min(finalists, key=lambda one: one.score).candidate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -145,7 +146,15 @@ def test_a_finalist_whose_nodes_part_from_full_micromagnetics_is_not_trained(sma
         for k, (ticks, apart) in enumerate(points)
     ]
     assert tuning._chosen(candidates).number == 1
-    assert trained == [1, 3]  # as many as there are finalists
+    assert trained == [1, 3]  # as many as there are finalists: no time is left
+    trained.clear()
+    patient = replace(tuning, wish=replace(tuning.wish, budget=1e9), began=time.perf_counter())
+    patient._chosen(candidates)
+    assert trained == [1, 3, 4]  # none of them is good enough
+    trained.clear()
+    row["nrmse"] = 0.001
+    patient._chosen(candidates)
+    assert trained == [1, 3]
     trained.clear()
     assert tuning._chosen(candidates[:3:2]).number == 2
     assert trained == [2]  # one is taken in any case
