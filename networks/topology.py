@@ -95,7 +95,7 @@ class Weights:
     gain : (S,) array
         drive for v = 1, in units of the reach
     w_out : (S, K, N + 1) array
-        read-out of K outputs from [r, 1]; zeros before training
+        read-out of K outputs from [r, 1]; zeros before training. That of a classifier may have more features
     devices : tuple of S tuples of N int, optional
         which device of the node each node of a network is; all are the first if not given
     """

@@ -432,7 +432,7 @@ def train_classifier(features: np.ndarray, classes: np.ndarray, n_classes: int, 
     Parameters
     ----------
     features : (n_trials, N) ndarray
-        node states averaged over the last period
+        node signals averaged over the last periods, and their squares, if asked for
     classes : (n_trials,) int ndarray
     n_classes : int
         at least 3
@@ -441,7 +441,7 @@ def train_classifier(features: np.ndarray, classes: np.ndarray, n_classes: int, 
     Returns
     -------
     w_out : (n_classes, N + 1) ndarray
-        the largest channel of w [r, 1] names the class
+        the largest channel of w [features, 1] names the class
     """
     fit = RidgeClassifier(alpha=ridge).fit(features, classes)
     if len(fit.classes_) != n_classes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -169,8 +170,8 @@ class Recognition:
 
     Attributes
     ----------
-    features : (S, T, N) ndarray
-        node states averaged over the last period
+    features : (S, T, N) or (S, T, 2 N) ndarray
+        node signals averaged over the last periods, and their squares, if asked for
     classes, answers : (S, T) int ndarray
         what was fed in, what was recognised
     """
@@ -203,6 +204,8 @@ def recognise(
     watch: Watch = None,
     together: int | None = None,
     seed: int = 0,
+    averaged: int = 1,
+    power: bool = False,
 ) -> Recognition:
     """Feed waveforms of random phase to networks in equilibrium.
 
@@ -215,7 +218,7 @@ def recognise(
     trials : int
         per network, the classes in turn
     period_ticks, periods : int
-        how long the waveform is fed in; the signals of the last period are averaged
+        how long the waveform is fed in
     rng : numpy.random.Generator
         of the random phases
     progress : callable, optional
@@ -226,12 +229,16 @@ def recognise(
         how many trials run at once; all if not given
     seed : int
         of the nodes' own noise, where they are warm
+    averaged : int
+        last periods that signals are averaged over
+    power : bool
+        whether their squares are averaged too: what a power detector at each junction shows
 
     Returns
     -------
     result : Recognition
     """
-    S, n_ticks = weights.networks, periods * period_ticks
+    S, n_ticks, settling = weights.networks, periods * period_ticks, (periods - averaged) * period_ticks
     classes = np.tile(np.arange(trials) % len(CLASSES), S)
     s = inputs(classes, rng.uniform(0, 2 * np.pi, S * trials), n_ticks, period_ticks)
     many, features = weights.repeat(trials), []
@@ -240,21 +247,31 @@ def recognise(
         some, fed = many.take(slice(at, at + together)), s[:, at : at + together]
         # Every group of trials has noise of its own.
         options: dict[str, Any] = {"progress": progress, "watch": watch, "seed": seed + at}
-        state, last = None, slice(n_ticks - period_ticks, None)
-        for span, record in ((slice(0, n_ticks - period_ticks), "z"), (last, "r")):
-            if span.start == span.stop:
-                continue
-            target = np.zeros((len(fed[span]), some.networks, some.outputs))
-            hold = np.ones(len(target), bool)
-            state, kept = simulate(
-                node, some, target=target, hold=hold, s=fed[span], state=state, record=record, **options
-            )
-        features.append(kept.r.mean(axis=0))
+        # The loop stays open, and the classifier may read more than r, so it is left out.
+        some = some.with_readout(np.zeros((some.networks, some.outputs, some.nodes + 1)))
+        state, means = None, []
+        starts = ([0] if settling else []) + list(range(settling, n_ticks, period_ticks))
+        for begin, end in itertools.pairwise([*starts, n_ticks]):
+            target = np.zeros((end - begin, some.networks, some.outputs))
+            record = "z" if begin < settling else "r"
+            forced: dict[str, Any] = {"target": target, "hold": np.ones(len(target), bool), "s": fed[begin:end]}
+            state, kept = simulate(node, some, **forced, state=state, record=record, **options)
+            if record == "r":
+                means.append(np.concatenate([kept.r.mean(axis=0), *([(kept.r**2).mean(axis=0)] * power)], axis=1))
+        features.append(np.mean(means, axis=0))
     joint = np.concatenate(features)
-    answers = classify(many.w_out, joint)
+    w_out = many.w_out
+    if w_out.shape[-1] != joint.shape[-1] + 1:
+        if np.any(w_out):
+            raise SpinloomError(
+                f"power: the classifier was trained on {w_out.shape[-1] - 1} features, got {joint.shape[-1]}; ask for "
+                "those of the training"
+            )
+        w_out = np.zeros((*w_out.shape[:-1], joint.shape[-1] + 1))  # not trained yet
+    answers = classify(w_out, joint)
     return Recognition(joint.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials))
 
 
 def classify(w_out: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """The class that the read-out names: (S, K, N + 1), (S, N) -> (S,) int."""
+    """The class that the read-out names: (S, K, F + 1) of F features, (S, F) -> (S,) int."""
     return np.asarray(readout(w_out, features)).argmax(axis=-1)

@@ -270,6 +270,12 @@ def train_recognise(
     train_trials: Annotated[int | None, typer.Option(help="Trials to train on. [default: 400]")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials to test on. [default: 400]")] = None,
     periods: Annotated[int | None, typer.Option(help="Periods after onset. [default: 2]")] = None,
+    averaged: Annotated[
+        int | None, typer.Option(help="Last of them over which signals are averaged. [default: 1]")
+    ] = None,
+    power: Annotated[
+        bool | None, typer.Option("--power/--no-power", help="Read mean squares beside the means. [default: no]")
+    ] = None,
     period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
     period_resonances: Annotated[
         float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
@@ -286,7 +292,8 @@ def train_recognise(
 ) -> None:
     """Train a network to tell sine, triangle, square and sawtooth apart, whatever their phase.
 
-    Example: `spinloom train recognise --model model.nc --nodes 40 --seed 0 --out recognise.nc`
+    Examples: `spinloom train recognise --model model.nc --nodes 40 --seed 0 --out recognise.nc`,
+    `spinloom train recognise --model warm.nc --periods 16 --averaged 15 --power --out warm-recognise.nc`
     """
     from spinloom.reduced_models.model import load_model
     from spinloom.workflows.settings import RecogniseSettings, override
@@ -309,6 +316,8 @@ def train_recognise(
         ridge=ridge,
         test_trials=trials,
         periods=periods,
+        averaged=averaged,
+        power=power,
         period_ticks=period_ticks,
         period_resonances=period_resonances,
         topology=topology,

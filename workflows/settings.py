@@ -118,7 +118,11 @@ class RecogniseSettings(_Periodic):
     period_resonances : float, optional
         instead: how many periods of the device's resonance a period of the waveform lasts
     periods : int
-        after onset; the states of the last one are read
+        after onset
+    averaged : int
+        last of them over which signals are averaged, 1 to ``periods``: where junctions are noisy, more are better
+    power : bool
+        whether the classifier reads mean squares beside the means, what a power detector at each junction shows
     train_trials, test_trials, full_trials : int
         trials to train on, to test on, and to check in full micromagnetics
     ridge : float
@@ -129,11 +133,21 @@ class RecogniseSettings(_Periodic):
 
     seed: int = Field(default=0, ge=0)
     periods: int = Field(default=2, ge=1, le=1000)
+    averaged: int = Field(default=1, ge=1, le=1000)
+    power: bool = False
     train_trials: int = Field(default=400, ge=8, le=100_000)
     test_trials: int = Field(default=400, ge=4, le=100_000)
     full_trials: int = Field(default=20, ge=4, le=100_000)
     ridge: float = Field(default=3e-3, gt=0, le=1e6)
     topology: Topology = Topology(spectral_radius=0.168, input=1.7, bias=0.8, gain=0.8)
+
+    @model_validator(mode="after")
+    def _averages_what_there_is(self) -> Self:
+        if self.averaged > self.periods:
+            raise ValueError(
+                f"averaged: expected at most the {self.periods} periods that are fed in, got {self.averaged}"
+            )
+        return self
 
 
 class Experiment(_Settings):

@@ -246,7 +246,10 @@ def train_recognise(
     networks, tests, results = [], [], []
     period, node = settings.ticks(model), model.scaled
     ticks = settings.periods * period
-    timing: dict[str, Any] = {"period_ticks": period, "periods": settings.periods}
+    timing: dict[str, Any] = {
+        "period_ticks": period,
+        **{name: getattr(settings, name) for name in ("periods", "averaged", "power")},
+    }
     told = progress("train and test recognition", 2 * ticks * len(seeds)) if tell else nullcontext(lambda _: None)
     with told as advance:
         for seed in seeds:

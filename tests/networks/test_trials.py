@@ -12,6 +12,7 @@ from spinloom.networks.loop import Record, joined, simulate
 from spinloom.networks.measures import free_run_error
 from spinloom.networks.tasks import inputs
 from spinloom.networks.topology import Topology, draw
+from spinloom.networks.training import train_classifier
 from spinloom.networks.trials import classify, generate, per_network, recognise
 
 TOPOLOGY = Topology(nodes=15, spectral_radius=0.3, input=1.7, bias=0.8, gain=0.8)
@@ -130,6 +131,30 @@ def test_features_are_the_mean_over_the_last_period(low_pass, periods):
     target, hold = np.zeros((20 * periods, 4, 1)), np.ones(20 * periods, bool)
     _, expected = simulate(low_pass, weights.repeat(4), target=target, hold=hold, s=s)
     np.testing.assert_allclose(record.r, expected.r, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("averaged", [1, 2, 3])
+def test_features_may_be_averaged_over_more_periods_and_squared(low_pass, averaged):
+    weights, pieces = draw(TOPOLOGY, [0], 4), []
+    options = {"trials": 4, "period_ticks": 20, "periods": 3, "averaged": averaged}
+    result = recognise(low_pass, weights, rng=_rng(), watch=pieces.append, power=True, **options)
+    late = joined(pieces).r[-20 * averaged :]
+    assert result.features.shape == (1, 4, 30)
+    np.testing.assert_allclose(result.features[0, :, :15], late.mean(axis=0), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(result.features[0, :, 15:], (late**2).mean(axis=0), rtol=0, atol=1e-14)
+    means = recognise(low_pass, weights, rng=_rng(), **options).features
+    np.testing.assert_array_equal(means, result.features[..., :15])
+
+
+def test_a_classifier_of_means_and_squares_answers(low_pass):
+    weights = draw(TOPOLOGY, [0], 4)
+    options = {"trials": 40, "period_ticks": 20, "periods": 4, "averaged": 2, "power": True}
+    seen = recognise(low_pass, weights, rng=_rng(1), **options)
+    trained = weights.with_readout(train_classifier(seen.features[0], seen.classes[0], 4, 1e-6)[None])
+    assert trained.w_out.shape == (1, 4, 31)
+    assert recognise(low_pass, trained, rng=_rng(2), **options).accuracy[0] == 1
+    with pytest.raises(SpinloomError, match="trained on 30 features, got 15"):
+        recognise(low_pass, trained, rng=_rng(2), **{**options, "power": False})
 
 
 @pytest.mark.parametrize("together", [1, 5, 24, 100])

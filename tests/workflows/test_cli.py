@@ -172,20 +172,12 @@ def test_a_warm_device_is_calibrated_fitted_and_trained_on(spinloom, coarse_card
     short = ("--nodes", 6, "--periods", 2, "--train-trials", 8, "--trials", 8, "--period-ticks", 20)
     outcome = spinloom("train", "recognise", "--model", model, *short, "--out", net, "--json")
     assert outcome.code == 0, outcome.err
-    short = (
-        "--nodes",
-        6,
-        "--period-ticks",
-        20,
-        "--teacher-periods",
-        10,
-        "--force-periods",
-        5,
-        "--tries",
-        1,
-        "--free-periods",
-        5,
-    )
+    outcome = spinloom("cosimulate", net, "--engine", "embedded", "--trials", 4, "--json")
+    assert (outcome.code, outcome.json["trials"]) == (0, 4), outcome.err
+    outcome = spinloom("train", "recognise", "--model", model, "--averaged", 3, "--out", net)
+    assert (outcome.code, "averaged: expected at most the 2 periods" in outcome.err) == (2, True), outcome.err
+    short = ("--nodes", 6, "--period-ticks", 20, "--teacher-periods", 10, "--force-periods", 5, "--tries", 1)
+    short = (*short, "--free-periods", 5)
     outcome = spinloom("train", "generate", "--task", "sine", "--model", model, *short, "--out", net)
     assert outcome.code == 0, outcome.err
     for command in (("cosimulate", net, "--engine", "embedded"), ("finish", net, "--out", tmp_path / "f.nc")):
