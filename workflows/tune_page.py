@@ -11,7 +11,7 @@ from spinloom.networks.tasks import task_name
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows import figures
 from spinloom.workflows.report import card_rows, data_uris, environment
-from spinloom.workflows.search import Candidate, goal
+from spinloom.workflows.search import SEEDS, Candidate, goal
 
 
 def draw_page(
@@ -49,6 +49,7 @@ def draw_page(
             goals={task_name(task): goal(task) for task in tasks},
             best=sorted(rows, key=lambda row: (-row["rung"], row["score"]))[:10],
             names=names,
+            seeds=SEEDS,
             pictures=data_uris(pictures),
         )
     )
