@@ -31,10 +31,11 @@ from spinloom.reduced_models.thermal_fit import fit_thermal
 from spinloom.reduced_models.thermal_map import ThermalMap
 
 KIND, FORMAT = "reduced model", 2
-COLD = {"flow_map": FlowMap, "macrospin": MacrospinModel, "memory_map": MemoryMap}
-KINDS = {**COLD, "thermal_map": ThermalMap}
+KINDS = {"flow_map": FlowMap, "macrospin": MacrospinModel, "memory_map": MemoryMap, "thermal_map": ThermalMap}
 WITHOUT_MEMORY = ("flow_map", "macrospin")
 """Kinds whose state is ``<m>`` alone."""
+WARM = "thermal_map"
+"""The kind for devices above 0 K; all others are for devices at 0 K."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,12 +165,13 @@ def fit_model(
         raise SpinloomError(f"kind: expected auto or one of {', '.join(KINDS)}, got {kind!r}")
     data = _trajectories(calibration)
     warm = data.card.conditions.temperature > 0
-    if warm != (kind == "thermal_map") and kind != "auto":
-        fits = "thermal_map" if warm else ", ".join(COLD)
+    cold = [name for name in KINDS if name != WARM]
+    if warm != (kind == WARM) and kind != "auto":
+        fits = WARM if warm else ", ".join(cold)
         raise SpinloomError(f"kind: expected auto or {fits} at {data.card.conditions.temperature:g} K, got {kind!r}")
     if warm:
         return _warm(calibration, data, share, progress)
-    kinds = ["flow_map", *(name for name in COLD if name not in WITHOUT_MEMORY)] if kind == "auto" else [kind]
+    kinds = ["flow_map", *(name for name in cold if name not in WITHOUT_MEMORY)] if kind == "auto" else [kind]
     found = find_reach(data, kinds, share, progress)
     best = found.fit
     shown = data.shown(best.amplitude)
@@ -213,7 +215,7 @@ def _warm(
             "amplitude": amplitude,
             "holdout_nrmse_each": [fit.judged.off],
             "outside_share": 0.0,
-            "reach_curve": [fit.point(amplitude, "thermal_map")],
+            "reach_curve": [fit.point(amplitude, WARM)],
             "noise": fit.judged._asdict(),
             "search": fit.search,
         },
