@@ -281,13 +281,15 @@ def expect_cold(card: DeviceCard, what: str) -> None:
         )
 
 
-def load_card(path: str | Path) -> DeviceCard:
+def load_card(path: str | Path, temperature: float | None = None) -> DeviceCard:
     """Read and check a device card.
 
     Parameters
     ----------
     path : path
         TOML file, all values in SI units
+    temperature : float, optional
+        of the free layer (K), instead of the card's own
 
     Returns
     -------
@@ -304,4 +306,5 @@ def load_card(path: str | Path) -> DeviceCard:
     >>> card.geometry.shape_cells
     (15, 15, 1)
     """
-    return parse_card(read_toml(path), source=str(path))
+    card = parse_card(read_toml(path), source=str(path))
+    return card if temperature is None else card.at(temperature)

@@ -247,18 +247,8 @@ def recognise(
         some, fed = many.take(slice(at, at + together)), s[:, at : at + together]
         # Every group of trials has noise of its own.
         options: dict[str, Any] = {"progress": progress, "watch": watch, "seed": seed + at}
-        # The loop stays open, and the classifier may read more than r, so it is left out.
-        some = some.with_readout(np.zeros((some.networks, some.outputs, some.nodes + 1)))
-        state, means = None, []
-        starts = ([0] if settling else []) + list(range(settling, n_ticks, period_ticks))
-        for begin, end in itertools.pairwise([*starts, n_ticks]):
-            target = np.zeros((end - begin, some.networks, some.outputs))
-            record = "z" if begin < settling else "r"
-            forced: dict[str, Any] = {"target": target, "hold": np.ones(len(target), bool), "s": fed[begin:end]}
-            state, kept = simulate(node, some, **forced, state=state, record=record, **options)
-            if record == "r":
-                means.append(np.concatenate([kept.r.mean(axis=0), *([(kept.r**2).mean(axis=0)] * power)], axis=1))
-        features.append(np.mean(means, axis=0))
+        signals, squares = _averages(node, some, fed, settling, period_ticks, options)
+        features.append(np.concatenate([signals, squares], axis=1) if power else signals)
     joint = np.concatenate(features)
     w_out = many.w_out
     if w_out.shape[-1] != joint.shape[-1] + 1:
@@ -270,6 +260,25 @@ def recognise(
         w_out = np.zeros((*w_out.shape[:-1], joint.shape[-1] + 1))  # not trained yet
     answers = classify(w_out, joint)
     return Recognition(joint.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials))
+
+
+def _averages(
+    node: Node, weights: Weights, s: np.ndarray, settling: int, period_ticks: int, options: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Signals and their squares, (S, N) each, averaged period by period over the ticks after the first ``settling``."""
+    # The loop stays open, and a classifier may read more than r, so it is left out.
+    weights = weights.with_readout(np.zeros((weights.networks, weights.outputs, weights.nodes + 1)))
+    state, means = None, []
+    starts = ([0] if settling else []) + list(range(settling, len(s), period_ticks))
+    for begin, end in itertools.pairwise([*starts, len(s)]):
+        target = np.zeros((end - begin, weights.networks, weights.outputs))
+        forced: dict[str, Any] = {"target": target, "hold": np.ones(len(target), bool), "s": s[begin:end]}
+        record = "z" if begin < settling else "r"
+        state, kept = simulate(node, weights, **forced, state=state, record=record, **options)
+        if record == "r":
+            means.append((kept.r.mean(axis=0), (kept.r**2).mean(axis=0)))
+    signals, squares = np.mean(means, axis=0)
+    return signals, squares
 
 
 def classify(w_out: np.ndarray, features: np.ndarray) -> np.ndarray:

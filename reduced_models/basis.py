@@ -14,6 +14,12 @@ SPHERE = 3
 """A state of three components is a magnetisation: it lives on a sphere."""
 
 
+def length_of(m: Any) -> Any:
+    """Lengths of vectors (n, 3) as a column, (n, 1); of a zero vector, something to divide by and to differentiate."""
+    squared = (m**2).sum(axis=1, keepdims=True)
+    return (squared + 1e-300) ** 0.5
+
+
 @cache
 def exponents(n_features: int, degree: int, sphere_axis: int | None = None) -> np.ndarray:
     """Exponents of all monomials up to a total degree.

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spinloom.reduced_models.basis import SPHERE, exponents, monomials, polynomial
+from spinloom.reduced_models.basis import SPHERE, exponents, length_of, monomials, polynomial
 
 
 class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -79,7 +79,7 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.sphere_axis_ = int(np.argmax((X[:, :SPHERE] ** 2).mean(axis=0))) if on_sphere else -1
         self.length_ = 1.0
         if on_sphere:
-            before, after = _length(X[:, :SPHERE]), _length(y)
+            before, after = length_of(X[:, :SPHERE]), length_of(y)
             self.length_ = float(after.mean())
             direction = X[:, :SPHERE] / before
             X = np.column_stack([direction, X[:, SPHERE]])
@@ -150,10 +150,10 @@ class FlowMapLaw:
 
     def advance(self, m: Any, inputs: Any) -> Any:
         """``<m>`` after one tick: (n, 3), (n, 1) -> (n, 3)."""
-        direction = m / _length(m)
+        direction = m / length_of(m)
         out = self.polynomial(jnp.concatenate([direction, inputs], axis=1))
         direction = direction + out[:, :SPHERE]
-        return direction / _length(direction) * (self.length + out[:, SPHERE:])
+        return direction / length_of(direction) * (self.length + out[:, SPHERE:])
 
     def moment(self, m: Any) -> Any:
         """``<m>``, (n, 3)."""
@@ -162,8 +162,3 @@ class FlowMapLaw:
     def polynomial(self, x: Any) -> Any:
         """The regression itself: (n, n_features) -> (n, n_targets or 4)."""
         return polynomial(x, self.powers, self.coef, self.intercept)
-
-
-def _length(m: Any) -> Any:
-    squared = (m**2).sum(axis=1, keepdims=True)
-    return (squared + 1e-300) ** 0.5

@@ -11,13 +11,14 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.reduced_models.reach import Trajectories
-from spinloom.reduced_models.rollout import single_ticks
-from spinloom.reduced_models.thermal_map import ThermalMap
+from spinloom.reduced_models.rollout import simulate, single_ticks
+from spinloom.reduced_models.thermal_map import ThermalMap, log_density
 
 DEGREES, RIDGES, NOISE_DEGREES = [2, 3, 4, 5], [1e-9], [0, 1, 2]
 SETTLES = 0.1
 """Share of each trajectory that is left out: devices start from the equilibrium at 0 K and have to become warm."""
 MOST_ROWS = 200_000
+"""About how many ticks are fitted to; of more, an even share of the trajectories."""
 
 
 class Judged(NamedTuple):
@@ -101,7 +102,8 @@ def fit_thermal(data: Trajectories, amplitude: float, progress: Callable[[float]
         if the device does not rest anywhere near its equilibrium
     """
     shown = data.shown(amplitude)
-    X, y, groups = _ticks(shown)
+    every = max(1, round((1 - SETTLES) * shown.u.size / MOST_ROWS))
+    X, y, groups = _late_ticks(shown.m[::every], shown.u[::every])
     folds = list(GroupKFold(n_splits=min(4, len(shown.m))).split(X, y, groups))
     grid = {"degree": DEGREES, "ridge": RIDGES, "noise_degree": NOISE_DEGREES}
     found = GridSearchCV(ThermalMap(), grid, scoring=likelihood, cv=folds, error_score="raise").fit(X, y)
@@ -109,7 +111,7 @@ def fit_thermal(data: Trajectories, amplitude: float, progress: Callable[[float]
         progress(1.0)
     unseen = data.unseen
     within = unseen.amplitude <= amplitude
-    judged = judge(found.best_estimator_, unseen.m[within], unseen.u[within], data.m_start)
+    judged = judge(found.best_estimator_, unseen.m[within], unseen.u[within])
     scores = [
         {"params": {k: float(v) for k, v in params.items()}, "score": float(score)}
         for params, score in zip(found.cv_results_["params"], found.cv_results_["mean_test_score"], strict=True)
@@ -128,39 +130,32 @@ def likelihood(estimator: ThermalMap, X: np.ndarray, y: np.ndarray) -> float:
     return max(estimator.log_likelihood(X, y), -1e9)
 
 
-def judge(estimator: ThermalMap, m: np.ndarray, u: np.ndarray, m_start: np.ndarray) -> Judged:
+def judge(estimator: ThermalMap, m: np.ndarray, u: np.ndarray) -> Judged:
     """Innovations on trajectories that are (n, n_ticks, 3) and (n, n_ticks)."""
-    late = _late(u.shape[1])
-    X, y, _ = single_ticks(m[:, late:], u[:, late:], m[:, late - 1 : late])
-    xi, _ = estimator.innovations(X, y)
+    X, y, _ = _late_ticks(m, u)
+    xi, log_sigma = estimator.innovations(X, y)
+    density = log_density(xi, log_sigma)
     xi = xi.reshape(len(m), -1, 2)
     before, after = xi[:, :-1].reshape(-1, 2), xi[:, 1:].reshape(-1, 2)
     correlation = np.abs(before.T @ after / len(before) / (xi**2).mean()).max()
     rms = np.sqrt((xi**2).mean())
     off = max(abs(rms - 1), correlation)
-    return Judged(float(off), float(rms), float(correlation), estimator.log_likelihood(X, y))
+    return Judged(float(off), float(rms), float(correlation), density)
 
 
-def _late(ticks: int) -> int:
-    return max(1, int(SETTLES * ticks))
-
-
-def _ticks(shown: Trajectories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of warm trajectories, of an even share of them where there are very many."""
-    late = _late(shown.u.shape[1])
-    every = max(1, round(shown.u[:, late:].size / MOST_ROWS))
-    m, u = shown.m[::every], shown.u[::every]
+def _late_ticks(m: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Single ticks of trajectories from when they are warm."""
+    late = max(1, int(SETTLES * u.shape[1]))
     return single_ticks(m[:, late:], u[:, late:], m[:, late - 1 : late])
 
 
 def _rest(estimator: ThermalMap, data: Trajectories) -> np.ndarray:
     """Where the average comes to rest without a drive."""
-    m = data.m_start[None]
+    m = data.m_start
     for _ in range(20):
-        for _ in range(200):
-            before, m = m, estimator.predict(np.column_stack([m, np.zeros((1, 1))]))
+        *_, before, m = simulate(estimator, np.zeros(200), m)
         if np.abs(m - before).max() < 1e-9:
-            return m[0]
+            return m
     raise SpinloomError(
         f"calibration: <m> of {data.card.name} at {data.card.conditions.temperature:g} K does not come to rest without "
         "a drive in the fitted model; the layer is not stable at this temperature: raise the bias or the volume, or "

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spinloom.reduced_models.basis import SPHERE, exponents, monomials, polynomial
+from spinloom.reduced_models.basis import SPHERE, exponents, length_of, monomials, polynomial
 from spinloom.reduced_models.flow_map import FlowMap, FlowMapLaw
 
 NORMALS = 3
@@ -104,8 +104,8 @@ class ThermalMap(FlowMap):
         self.noise_powers_ = exponents(SPHERE + 1, int(self.noise_degree), self.sphere_axis_)
         features = self._noise_features(X)
         share = LinearRegression(fit_intercept=False)
-        share.fit(np.column_stack([first, first[:, None] * features]), second)
-        second = second - share.predict(np.column_stack([first, first[:, None] * features]))
+        moved = np.column_stack([first, first[:, None] * features])
+        second = second - share.fit(moved, second).predict(moved)
         (least_1, slope_1), (least_2, slope_2) = (self._log_deviation(features, one) for one in (first, second))
         self.noise_intercept_ = np.array([least_1, share.coef_[0], least_2])
         self.noise_coef_ = np.stack([slope_1, share.coef_[1:], slope_2])
@@ -159,10 +159,7 @@ class ThermalMap(FlowMap):
 
     def log_likelihood(self, X: Any, y: Any) -> float:
         """Mean log probability density of the directions after single ticks: what candidates are compared by."""
-        xi, log_sigma = self.innovations(X, y)
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = -(0.5 * (xi**2).sum(axis=1) + log_sigma).mean() - np.log(2 * np.pi)
-        return float(found) if np.isfinite(found) else -np.inf
+        return log_density(*self.innovations(X, y))
 
     def law(self) -> Any:
         """The fitted map and its noise as what a node advances by."""
@@ -217,9 +214,9 @@ class ThermalLaw:
     def scatter(self, x: Any, inputs: Any, normals: Any) -> Any:
         """The state after one tick, with the random numbers that it takes: (n, 4), (n, 1), (n, 3) -> (n, 4)."""
         m = x[:, :SPHERE]
-        before = m / _norm(m)
+        before = m / length_of(m)
         after = self.average.advance(m, inputs)
-        length = _norm(after)
+        length = length_of(after)
         d = after / length
         noise = polynomial(jnp.concatenate([before, inputs], axis=1), self.powers, self.coef, self.intercept)
         n1 = jnp.exp(noise[:, 0]) * normals[:, 0]
@@ -227,19 +224,22 @@ class ThermalLaw:
         first, second = _frame(d, self.axis)
         d = d + n1[:, None] * first + n2[:, None] * second
         slow = self.length[0] * x[:, SPHERE] + self.length[1] * normals[:, 2]
-        return jnp.concatenate([d / _norm(d) * (length + slow[:, None]), slow[:, None]], axis=1)
+        return jnp.concatenate([d / length_of(d) * (length + slow[:, None]), slow[:, None]], axis=1)
 
     def moment(self, x: Any) -> Any:
         """``<m>``, (n, 3)."""
         return x[:, :SPHERE]
 
 
-def _norm(m: Any) -> Any:
-    return jnp.sqrt((m**2).sum(axis=1, keepdims=True) + 1e-300)
+def log_density(xi: np.ndarray, log_sigma: np.ndarray) -> float:
+    """Mean log probability density of directions, from what :meth:`ThermalMap.innovations` gives."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = -(0.5 * (xi**2).sum(axis=1) + log_sigma).mean() - np.log(2 * np.pi)
+    return float(found) if np.isfinite(found) else -np.inf
 
 
 def _frame(d: Any, axis: int) -> tuple[Any, Any]:
     """Two unit vectors across each direction d, (n, 3): around an axis, and towards it."""
     first = jnp.cross(jnp.eye(SPHERE)[axis], d)
-    first = first / _norm(first)
+    first = first / length_of(first)
     return first, jnp.cross(d, first)

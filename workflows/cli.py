@@ -44,6 +44,7 @@ Oommf = Annotated[
 Device = Annotated[Path, typer.Argument(metavar="DEVICE.toml", help="Device card, all values in SI units.")]
 Model = Annotated[Path, typer.Option(help="Reduced model, from 'spinloom fit'.")]
 Nodes = Annotated[int | None, typer.Option(help="Number of junctions in the network. [default: 40]")]
+Temperature = Annotated[float | None, typer.Option(help="Of the free layer (K). [default: the card's]")]
 Seed = Annotated[int, typer.Option(help="Seed of the fixed weights.")]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent weights.")]
@@ -121,7 +122,7 @@ def calibrate(
     per_grade: Annotated[int | None, typer.Option(help="Further runs for each of them. [default: 8]")] = None,
     duration: Annotated[float | None, typer.Option(help="Of each run (s). [default: 6e-9]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the drives, and of the thermal field. [default: 0]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the free layer (K). [default: the card's]")] = None,
+    temperature: Temperature = None,
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="First try how hard the device can be driven, and say so.")
     ] = True,
@@ -147,7 +148,7 @@ def calibrate(
         grades=None if grades is None else read_grades(grades),
         per_grade=per_grade,
     )
-    card = load_card(device) if temperature is None else load_card(device).at(temperature)
+    card = load_card(device, temperature)
     emit(calibrate_stage(card, choose_engine(engine, oommf), protocol, out, probe=probe), as_json)
 
 
@@ -418,7 +419,7 @@ def replay(
     oommf: Oommf = None,
     tick: Annotated[float | None, typer.Option(help="Duration of a row (s), for files without t_s.")] = None,
     initial: Annotated[Path | None, typer.Option(help="OVF field to start from, instead of relaxing.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the free layer (K). [default: the card's]")] = None,
+    temperature: Temperature = None,
     seed: Annotated[int, typer.Option(help="Of the thermal field.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -432,7 +433,7 @@ def replay(
     from spinloom.device_models.engines import choose_engine
     from spinloom.workflows.replay import replay_stage
 
-    card = load_card(device) if temperature is None else load_card(device).at(temperature)
+    card = load_card(device, temperature)
     emit(replay_stage(card, waveform, choose_engine(engine, oommf), tick, initial, out, seed), as_json)
 
 
