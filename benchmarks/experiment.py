@@ -25,7 +25,8 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError, SpinloomWarning
 from spinloom.networks.store import TrainedNetwork
-from spinloom.reduced_models.model import CalibratedModel, fit_model, load_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows.console import progress
 from spinloom.workflows.cosimulate import verdict_generate
 from spinloom.workflows.finish import finish_stage

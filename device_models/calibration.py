@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,13 +17,24 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
+from spinloom.device_models.spread import PARAMETERS, Spread, vary
 
 KIND, FORMAT = "calibration", 1
 CYCLE = ("noise", "holds", "chirp", "tones", "tones", "steps", "tones", "noise")
 """Kinds of drive in the order in which trajectories take them; tones are what networks make."""
 GRADES = (0.75, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Shares of J_max that drives are scaled to beside those of full amplitude."""
+_POPULATION = 10_000_000
+"""Seeds of a calibration's devices, apart from those of chips (0 on)."""
 AMPLITUDE = {"units": "1", "long_name": "share of J_max that the drive is scaled to"}
+
+
+OF_POPULATION = {"trajectories": 128, "duration": 3e-9, "grades": (0.85, 0.7, 0.5), "per_grade": 32}
+"""How a population is excited, where it is not said: shorter, but many devices, each of them twice."""
+WIDER = 1.5
+"""Devices that a population is fitted to are drawn with this many times its spread, those that judge as they are."""
+JUDGES = 5
+"""Every so many devices, one judges."""
 
 
 class Protocol(BaseModel):
@@ -82,6 +93,22 @@ class Protocol(BaseModel):
         """All runs: those of full amplitude, then those of each grade."""
         return self.trajectories + len(self.grades) * self.per_grade
 
+    @classmethod
+    def of_population(cls) -> Protocol:
+        """The usual one for devices that differ.
+
+        Examples
+        --------
+        >>> Protocol.of_population().devices
+        112
+        """
+        return cls.model_validate(OF_POPULATION)
+
+    @property
+    def devices(self) -> int:
+        """How many devices of a population are excited: each in two trajectories."""
+        return -(-self.n_trajectories // 2)
+
     @property
     def n_ticks(self) -> int:
         """Ticks in a trajectory."""
@@ -118,8 +145,45 @@ class Protocol(BaseModel):
         )
 
 
+class Design(NamedTuple):
+    """Which devices of a population a calibration excites.
+
+    Attributes
+    ----------
+    deviations : (devices, parameters) ndarray
+        of each from the nominal one, by the columns of :data:`spinloom.device_models.spread.PARAMETERS`
+    held_out : (devices,) bool ndarray
+        which of them judge: these are drawn with the spread, the others wider
+    """
+
+    deviations: np.ndarray
+    held_out: np.ndarray
+
+    @classmethod
+    def of(cls, spread: Spread, protocol: Protocol) -> Design:
+        """For a spread; the devices depend on the protocol's seed.
+
+        Examples
+        --------
+        >>> design = Design.of(Spread.uniform(0.05), Protocol.of_population())
+        >>> design.deviations.shape, int(design.held_out.sum())
+        ((112, 9), 22)
+        """
+        drawn = spread.draw(protocol.devices, _POPULATION + protocol.seed)
+        held_out = np.arange(len(drawn)) % JUDGES == JUDGES - 1
+        return cls(drawn * np.where(held_out, 1.0, WIDER)[:, None], held_out)
+
+    def cards(self, card: DeviceCard) -> list[DeviceCard]:
+        """The nominal card, then those of its devices."""
+        return [card, *(vary(card, row, f"{card.name}-{k}") for k, row in enumerate(self.deviations))]
+
+
 def calibrate(
-    card: DeviceCard, engine: Engine, protocol: Protocol, progress: Callable[[float], None] | None = None
+    card: DeviceCard,
+    engine: Engine,
+    protocol: Protocol,
+    progress: Callable[[float], None] | None = None,
+    design: Design | None = None,
 ) -> xr.Dataset:
     """Drive a batch of full micromagnetic devices by the protocol.
 
@@ -127,23 +191,29 @@ def calibrate(
     ----------
     card : DeviceCard
     engine : Engine
-        of this card, with the protocol's tick
+        of this card, with the protocol's tick; of a population, of :meth:`Design.cards`
     protocol : Protocol
     progress : callable, optional
         called with the number of ticks just done
+    design : Design, optional
+        the devices of a population; without it, all are that of the card
 
     Returns
     -------
     dataset : xarray.Dataset
         ``u`` (trajectory, tick), ``m`` (trajectory, tick, component) at the END of each tick,
         ``m_start`` (component), and ``field_start``, the field relaxed at 0 K (x, y, z, component); coordinates
-        ``drive_kind`` and ``amplitude`` of each trajectory
+        ``drive_kind`` and ``amplitude`` of each trajectory. Of a population also ``deviation`` (trajectory,
+        parameter), ``m_start_each`` (trajectory, component) and ``held_out`` (trajectory)
     """
     u = protocol.drives()
     began = time.perf_counter()
     relaxed = engine.equilibria[0]
     start = relaxed[card.geometry.mask()].mean(axis=0)
-    _, m = engine.play(np.full(protocol.n_ticks, protocol.tick), u.T, progress=progress, seed=protocol.seed)
+    device = None if design is None else np.arange(len(u)) % len(design.deviations)
+    which = None if device is None else 1 + device
+    held = np.full(protocol.n_ticks, protocol.tick)
+    _, m = engine.play(held, u.T, progress=progress, devices=which, seed=protocol.seed)
     wall = time.perf_counter() - began
     dataset = xr.Dataset(
         {
@@ -176,7 +246,20 @@ def calibrate(
             "wall_s": wall,
         },
     )
-    return dataset
+    if design is None or device is None:
+        return dataset
+    return dataset.assign(_of_each(engine, card, design, device))
+
+
+def _of_each(engine: Engine, card: DeviceCard, design: Design, device: np.ndarray) -> dict[str, Any]:
+    """What the trajectories of a population are of."""
+    inside = engine.equilibria[1:, card.geometry.mask()]
+    told = {"long_name": "how the device differs from the card's", "parameters": ",".join(PARAMETERS)}
+    return {
+        "deviation": (("trajectory", "parameter"), design.deviations[device], told),
+        "m_start_each": (("trajectory", "component"), inside.mean(axis=1)[device], {"long_name": "<m> at equilibrium"}),
+        "held_out": (("trajectory",), design.held_out[device].astype(np.int8), {"long_name": "whether it judges"}),
+    }
 
 
 def save_calibration(dataset: xr.Dataset, path: str | Path) -> None:
@@ -200,6 +283,8 @@ def load_calibration(path: str | Path) -> xr.Dataset:
             raise SpinloomError(f"{path}: expected a variable {name} with dimensions {dims}")
         if not np.isfinite(dataset[name].values).all():
             raise SpinloomError(f"{path}: variable {name} has values that are not finite; calibrate again")
+    if "deviation" in dataset:
+        dataset = _checked_population(dataset, path)
     for name in ("card", "tick_s", "engine", "protocol"):
         if name not in dataset.attrs:
             raise SpinloomError(f"{path}: expected an attribute {name}; calibrate again")
@@ -207,6 +292,17 @@ def load_calibration(path: str | Path) -> xr.Dataset:
     dataset = dataset.assign_coords(amplitude=("trajectory", amplitudes(dataset), AMPLITUDE))
     _check_amplitude(dataset["amplitude"], path)
     return dataset
+
+
+def _checked_population(dataset: xr.Dataset, path: str | Path) -> xr.Dataset:
+    """A population's set, its deviations by the columns of today."""
+    for name in ("m_start_each", "held_out"):
+        if name not in dataset:
+            raise SpinloomError(f"{path}: expected a variable {name}; calibrate again")
+    told = str(dataset["deviation"].attrs.get("parameters", "")).split(",")
+    if set(told) != set(PARAMETERS):
+        raise SpinloomError(f"{path}: deviation: expected {', '.join(PARAMETERS)}, got {', '.join(told)}")
+    return dataset.isel(parameter=[told.index(name) for name in PARAMETERS])
 
 
 def amplitudes(dataset: xr.Dataset) -> np.ndarray:

@@ -126,11 +126,14 @@ class Torque(_Section):
 
 
 class Readout(_Section):
-    """Junction read-out: the reference layer's axis, TMR ratio and resistance-area product."""
+    """Junction read-out: the reference layer's axis, TMR ratio, resistance-area product, and the amplifier's offset."""
 
     axis: Direction
     TMR: float = Field(default=1.0, gt=0, le=20, description="tunnel magnetoresistance ratio, (R_AP - R_P) / R_P")
     RA: float = Field(default=5e-12, ge=1e-14, le=1e-7, description="resistance-area product, parallel (ohm m2)")
+    offset: float = Field(
+        default=0.0, ge=-1, le=1, description="read-out offset: what the amplifier adds to m . e_read"
+    )
 
 
 class Conditions(_Section):

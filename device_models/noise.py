@@ -22,22 +22,34 @@ class Stream(NamedTuple):
     keys: Any
     count: Any
 
+    def next(self) -> tuple[Stream, Any]:
+        """The stream further on, and keys of each device for now, (n, 2)."""
+        return self._replace(count=self.count + 1), jax.vmap(jax.random.fold_in, (0, None))(self.keys, self.count)
+
     def draw(self, numbers: int) -> tuple[Stream, Any]:
         """The stream further on, and standard normal numbers, (n, numbers), of single precision."""
-
-        def of_device(key: Any) -> Any:
-            return jax.random.normal(jax.random.fold_in(key, self.count), (numbers,), jnp.float32)
-
-        return self._replace(count=self.count + 1), jax.vmap(of_device)(self.keys)
+        further, keys = self.next()
+        return further, normals(keys, (numbers,))
 
 
-def streams(seed: int, n: int) -> Any:
-    """A random stream for each member of a batch, (n, 2) uint32; that of a member does not depend on n."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), jnp.arange(n))
+def normals(keys: Any, shape: tuple[int, ...]) -> Any:
+    """Standard normal numbers of each key, (n, *shape), of single precision: from 23 random bits, so within 5.2.
+
+    Without the barrier, XLA makes one loop of random bits and what becomes of them, which takes three times as long.
+
+    Examples
+    --------
+    >>> x = normals(jax.random.split(jax.random.PRNGKey(0), 2), (50_000,))
+    >>> x.shape, bool(abs(x.mean()) < 0.01), bool(abs(x.std() - 1) < 0.01)
+    ((2, 50000), True, True)
+    """
+    bits = jax.vmap(lambda key: jax.random.bits(key, shape, jnp.uint32))(keys)
+    odd = 2 * (jax.lax.optimization_barrier(bits) >> 9).astype(jnp.float32) + 1
+    return jnp.float32(2**0.5) * jax.lax.erf_inv(odd * jnp.float32(2.0**-23) - 1)
 
 
 def stream(seed: int, n: int) -> Stream:
-    """The same, at its start.
+    """A random stream for each member of a batch, at its start; that of a member does not depend on n.
 
     Examples
     --------
@@ -45,4 +57,5 @@ def stream(seed: int, n: int) -> Stream:
     >>> bool((few == many[:2]).all())
     True
     """
-    return Stream(streams(seed, n), jnp.zeros((), jnp.uint32))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), jnp.arange(n))
+    return Stream(keys, jnp.zeros((), jnp.uint32))

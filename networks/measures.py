@@ -9,6 +9,8 @@ from scipy.stats import binomtest
 
 GENERATES = 0.1
 """A network generates its series if the NRMSE of its free run is at most this."""
+GENERATES_WARM = 0.3
+"""The same of a network whose nodes are noisy: nine tenths of what comes out is the series."""
 ABOVE_CHANCE = 0.01
 """Answers are above chance where guessing gives as many right ones less often than this."""
 _STILL = 0.1
@@ -70,6 +72,30 @@ def shape_error(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     return np.array([_aligned(periods[:, :, network], f[:, network]) for network in range(f.shape[1])])
 
 
+def mean_error(z: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """NRMSE of the average period of free runs: what is left of their error when noise averages out.
+
+    Parameters
+    ----------
+    z : (n_periods period_ticks, S, K) ndarray
+    f : (period_ticks, S, K) ndarray
+
+    Returns
+    -------
+    nrmse : (S,) ndarray
+        infinite where z is not finite
+
+    Examples
+    --------
+    >>> f = np.sin(2 * np.pi * np.arange(50) / 50)[:, None, None]
+    >>> z = np.tile(f, (2, 1, 1)) + np.repeat([0.3, -0.3], 50)[:, None, None]
+    >>> float(mean_error(z, f)[0].round(6)), float(free_run_error(z, f)[0].round(2))
+    (0.0, 0.42)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _relative(((_periods(z, f).mean(axis=0) - f) ** 2).mean(axis=(0, 2)), f)
+
+
 def _aligned(periods: np.ndarray, f: np.ndarray) -> float:
     """Shape error of one network: (n_periods, period_ticks, K), (period_ticks, K)."""
     if not np.isfinite(periods).all():
@@ -115,7 +141,7 @@ def phase_drift(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     >>> float(phase_drift(z, f)[0].round(4)), float(phase_drift(0.01 * z, f)[0])
     (0.0063, nan)
     """
-    Z, F, finite = _lowest(z, f)
+    (Z, F), finite = lowest_tones(z, f), _finite(z, f)
     with np.errstate(over="ignore", invalid="ignore"):
         amplitude = np.sqrt((np.abs(Z) ** 2).sum(axis=-1) / (np.abs(F) ** 2).sum(axis=-1))
     oscillates = finite & np.isfinite(amplitude).all(axis=0) & (np.median(amplitude, axis=0) >= _STILL)
@@ -145,7 +171,7 @@ def phase_slope(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     >>> float(phase_slope(np.sin(2 * np.pi * 1.001 * t)[:, None, None], f)[0].round(4))
     0.0063
     """
-    Z, F, finite = _lowest(z, f)
+    (Z, F), finite = lowest_tones(z, f), _finite(z, f)
     if len(Z) < 2:
         return np.zeros(len(finite))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -160,14 +186,28 @@ def lowest_harmonic(f: np.ndarray) -> np.ndarray:
     return 1 + (power > 0.01 * power.sum(axis=0)).argmax(axis=0)
 
 
-def _lowest(z: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Spectrum at the target's lowest harmonic, (n_periods, S, K) and (S, K), and what is finite, (S,)."""
-    periods = _periods(z, f)
-    finite = np.isfinite(periods).all(axis=(0, 1, 3))
+def lowest_tones(z: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spectrum of every period of z, and of f, at the target's lowest harmonic; of z zero where it is not finite.
+
+    Parameters
+    ----------
+    z : (n_periods period_ticks, S, K) ndarray
+    f : (period_ticks, S, K) ndarray
+
+    Returns
+    -------
+    Z : (n_periods, S, K) complex ndarray
+    F : (S, K) complex ndarray
+    """
     harmonic, one = lowest_harmonic(f), np.arange(f.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
-        Z = np.fft.rfft(np.where(finite[:, None], periods, 0.0), axis=1)
-        return Z[:, harmonic, one], np.fft.rfft(f, axis=0)[harmonic, one], finite
+        Z = np.fft.rfft(np.where(_finite(z, f)[:, None], _periods(z, f), 0.0), axis=1)
+        return Z[:, harmonic, one], np.fft.rfft(f, axis=0)[harmonic, one]
+
+
+def _finite(z: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """Which networks' outputs are finite throughout, (S,)."""
+    return np.isfinite(_periods(z, f)).all(axis=(0, 1, 3))
 
 
 def against_chance(right: int, trials: int, classes: int) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import numpy as np
 _PURPOSES = ("noise", "training trials", "test trials", "full trials", "screening", "kick")
 """In this order for ever: a new purpose goes to the end, so that the streams of the others stay."""
 
-TRIMS, JUDGES, VERIFIES = 1_000_000, 2_000_000, 3_000_000
-"""Seeds of warm nodes' own noise, apart from those of training (0 on): what a read-out is chosen on, and judged on."""
+TRIMS, JUDGES, VERIFIES, FORETELLS = 1_000_000, 2_000_000, 3_000_000, 4_000_000
+"""Seeds of warm nodes' own noise, apart from those of training (0 on): what a read-out is chosen on, judged on, and
+verified on in full micromagnetics, and what foretells that verdict on reduced nodes."""
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.spread import PARAMETERS
 from spinloom.networks.topology import Weights
 
 KIND, FORMAT = "network", 3
@@ -40,6 +41,9 @@ class TrainedNetwork:
         one period of the input that keeps its time; None without one
     reduced : (1, K, N + 1) ndarray, optional
         read-out that was trained on the reduced model, where the finish made another; None without one
+    deviations : (N, parameters) ndarray, optional
+        how the junction at each node differs from the model's, by the columns of
+        :data:`spinloom.device_models.spread.PARAMETERS`; None if none does
     """
 
     task: str
@@ -50,6 +54,7 @@ class TrainedNetwork:
     settings: dict[str, Any] = field(default_factory=dict)
     clock: np.ndarray | None = None
     reduced: np.ndarray | None = None
+    deviations: np.ndarray | None = None
 
     @property
     def as_trained(self) -> TrainedNetwork:
@@ -58,12 +63,16 @@ class TrainedNetwork:
 
     def alike(self, other: TrainedNetwork, tolerance: float) -> bool:
         """Whether another network is the same one, no weight differing by more than ``tolerance``."""
-        mine, theirs = ((n.task, n.period_ticks, n.weights.devices, n.clock is None) for n in (self, other))
+        mine, theirs = (
+            (n.task, n.period_ticks, n.weights.devices, n.clock is None, n.deviations is None) for n in (self, other)
+        )
         if mine != theirs:
             return False
         pairs = [(self.f, other.f), *zip(self.weights.arrays(), other.weights.arrays(), strict=True)]
         if self.clock is not None:
             pairs.append((self.clock, np.asarray(other.clock)))
+        if self.deviations is not None:
+            pairs.append((self.deviations, np.asarray(other.deviations)))
         return all(a.shape == b.shape and np.abs(a - b).max() <= tolerance for a, b in pairs)
 
 
@@ -90,6 +99,9 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
     if network.reduced is not None:
         told = {"long_name": "read-out of [r, 1] before the finish"}
         optional["w_reduced"] = (("output", "state"), network.reduced[0], told)
+    if network.deviations is not None:
+        told = {"long_name": "how each junction differs from the model's", "parameters": ",".join(PARAMETERS)}
+        optional["deviation"] = (("to", "parameter"), network.deviations, told)
     dataset = xr.Dataset(
         {
             "W": (("to", "from"), w.W[0]),
@@ -117,6 +129,14 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
         with files.written_whole(beside) as temporary:
             shutil.copyfile(model_path, temporary)
     files.save(dataset, path, KIND, FORMAT)
+
+
+def _deviations(dataset: xr.Dataset) -> np.ndarray | None:
+    """How the junctions differ, by the columns of today."""
+    if "deviation" not in dataset:
+        return None
+    names = str(dataset["deviation"].attrs["parameters"]).split(",")
+    return dataset["deviation"].values[:, [names.index(name) for name in PARAMETERS]]
 
 
 def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
@@ -150,6 +170,7 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
             settings=json.loads(attrs["settings"]),
             clock=dataset["clock"].values if "clock" in dataset else None,
             reduced=dataset["w_reduced"].values[None] if "w_reduced" in dataset else None,
+            deviations=_deviations(dataset),
         )
         name, digest = str(attrs["model_file"]), str(attrs["model_sha256"])
     except (KeyError, TypeError, ValueError) as error:

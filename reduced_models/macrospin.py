@@ -13,8 +13,10 @@ from scipy.optimize import least_squares
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import MU0, DeviceCard
+from spinloom.device_models.engines.demag import demag_factors
 from spinloom.device_models.engines.llg import spin_torque_field
+from spinloom.device_models.errors import SpinloomError
 
 _STEP = 1.5e-12
 _ROWS = 4000
@@ -223,6 +225,54 @@ class MacrospinLaw:
     steps: int
 
     normals = 0
+
+    @classmethod
+    def of_card(cls, card: DeviceCard, tick: float, steps: int | None = None) -> MacrospinLaw:
+        """The rigid layer of a card, without any calibration: its demagnetisation is that of its own mesh.
+
+        Parameters
+        ----------
+        card : DeviceCard
+        tick : float
+            (s)
+        steps : int, optional
+            Runge-Kutta steps in a tick; as many as a fit takes if not given
+
+        Raises
+        ------
+        SpinloomError
+            where one spin with constant coefficients cannot stand for the card: an anisotropy axis between the axes of
+            the mesh, a torque that depends on the angle (Lambda), an Oersted field
+
+        Examples
+        --------
+        >>> from spinloom.device_models.card import load_card
+        >>> law = MacrospinLaw.of_card(load_card("data/devices/disc60.toml"), 7.5e-12)
+        >>> law.start(np.array([[0.0, 1.0, 0.0]])).shape
+        (1, 3)
+        """
+        material, torque = card.material, card.torque
+        field = np.array(demag_factors(card.geometry)) * material.Ms
+        if material.Ku:
+            axis = np.abs(material.Ku_axis)
+            if axis.max() < 1 - 1e-9:
+                raise SpinloomError(f"material.Ku_axis: expected x, y or z for a macrospin, got {material.Ku_axis}")
+            field = field - 2 * material.Ku / (MU0 * material.Ms) * axis.round()
+        if torque.Lambda != 1 or torque.oersted != "off":
+            raise SpinloomError(
+                f"torque: expected Lambda = 1 and no Oersted field for a macrospin, got Lambda = {torque.Lambda:g}, "
+                f"oersted = {torque.oersted!r}"
+            )
+        strength, steps = spin_torque_field(card), steps or max(1, int(np.ceil(tick / _STEP)))
+        constants = [field[0] - field[1], field[2] - field[1], strength * torque.P / 2, strength * torque.eps_prime]
+        return cls(
+            theta=np.array([material.alpha, *constants, *card.bias.H]),
+            readout=np.eye(4, 3),
+            gamma0=np.asarray(material.gamma0),
+            polariser=np.asarray(torque.polariser),
+            dt=np.asarray(tick / steps),
+            steps=steps,
+        )
 
     def start(self, m: Any) -> Any:
         """The state of devices at ``<m>``, (n, 3)."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,34 @@ import xarray as xr
 from pydantic import ValidationError
 
 from spinloom.device_models import files
-from spinloom.device_models.calibration import amplitudes
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scale import Scale, Scaled
+from spinloom.device_models.spread import vary
 from spinloom.reduced_models.basis import SPHERE, exponents
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.macrospin import MacrospinModel
 from spinloom.reduced_models.memory_map import MemoryMap
 from spinloom.reduced_models.node import ReducedNode
-from spinloom.reduced_models.reach import HOLD_OUT, Trajectories, find_reach, verdict
+from spinloom.reduced_models.population_fit import devices_of
+from spinloom.reduced_models.population_map import PopulationMap
+from spinloom.reduced_models.reach import verdict
 from spinloom.reduced_models.region import Region
 from spinloom.reduced_models.rollout import simulate
-from spinloom.reduced_models.thermal_fit import fit_thermal
 from spinloom.reduced_models.thermal_map import ThermalMap
+from spinloom.reduced_models.thermal_population_map import ThermalPopulationMap
 
 KIND, FORMAT = "reduced model", 2
-KINDS = {"flow_map": FlowMap, "macrospin": MacrospinModel, "memory_map": MemoryMap, "thermal_map": ThermalMap}
+KINDS = {
+    "flow_map": FlowMap,
+    "macrospin": MacrospinModel,
+    "memory_map": MemoryMap,
+    "thermal_map": ThermalMap,
+    "population_map": PopulationMap,
+    "thermal_population_map": ThermalPopulationMap,
+}
+POPULATIONS = ("population_map", "thermal_population_map")
+"""Kinds that know devices which differ."""
 WITHOUT_MEMORY = ("flow_map", "macrospin")
 """Kinds whose state is ``<m>`` alone."""
 WARM = "thermal_map"
@@ -60,6 +70,9 @@ class CalibratedModel:
         calibration's engine, protocol and figures, JSON-able. ``amplitude`` is that of the largest drives
         that it was fitted to; ``reach_curve`` holds ``amplitude, worst, median``, the number of held-out
         ``trajectories`` and the ``kind``, for models fitted up to each amplitude
+    deviations : (devices, parameters) ndarray, optional
+        how its devices differ from that of the card, by the columns of
+        :data:`spinloom.device_models.spread.PARAMETERS`; one device, that of the card, if not given
     """
 
     estimator: Any
@@ -70,6 +83,7 @@ class CalibratedModel:
     holdout_nrmse: float
     scale: Scale
     info: dict[str, Any] = field(default_factory=dict)
+    deviations: np.ndarray | None = None
 
     @property
     def kind(self) -> str:
@@ -83,15 +97,39 @@ class CalibratedModel:
         return self.card.conditions.temperature
 
     @property
+    def cards(self) -> tuple[DeviceCard, ...]:
+        """Its devices, in the order in which they are numbered."""
+        if self.deviations is None:
+            return (self.card,)
+        return tuple(vary(self.card, row, f"{self.card.name}-{k}") for k, row in enumerate(self.deviations))
+
+    def on(self, deviations: np.ndarray) -> CalibratedModel:
+        """The same model of devices that differ, (devices, parameters).
+
+        Raises
+        ------
+        SpinloomError
+            if it was fitted to one device alone
+        """
+        if self.kind not in POPULATIONS:
+            raise SpinloomError(
+                f"model: a {self.kind.replace('_', ' ')} knows {self.card.name} alone, not devices that differ from "
+                "it; calibrate a population ('spinloom calibrate --spread')"
+            )
+        return replace(self, deviations=np.asarray(deviations, dtype=float))
+
+    @property
     def verdict(self) -> str:
         """``good`` where the worst held-out roll-out is at most 0.01, ``usable`` up to 0.05, else ``unfit``."""
         return verdict(self.holdout_nrmse)
 
     @cached_property
     def node(self) -> ReducedNode:
-        """The device as a node, in its own units: drive J / J_max, signal m . e_read."""
+        """Its devices as a node, in their own units: drive J / J_max, signal m . e_read."""
         # It is kept, and so must not be made of what JAX is tracing when it is first asked for.
         with jax.ensure_compile_time_eval():
+            if self.deviations is not None:
+                return devices_of(self.estimator, self.card, self.m_start, self.tick, self.cards)
             return ReducedNode.of(self.estimator.law(), self.m_start, self.card.readout.axis, self.tick)
 
     @property
@@ -116,171 +154,13 @@ class CalibratedModel:
         """
         m0 = self.m_start if m0 is None else np.asarray(m0, dtype=float)
         m = simulate(self.estimator, u, m0)
-        self.region.warn(self.region.outside(_before(m, m0), np.asarray(u)), "roll-out")
+        self.region.warn(self.region.outside(before_each(m, m0), np.asarray(u)), "roll-out")
         return m
 
 
-def _before(m: np.ndarray, m0: np.ndarray) -> np.ndarray:
+def before_each(m: np.ndarray, m0: np.ndarray) -> np.ndarray:
     """<m> before each tick from <m> after it; ticks come first."""
     return np.concatenate([np.broadcast_to(m0, (1, *m.shape[1:])), m[:-1]])
-
-
-def fit_model(
-    calibration: xr.Dataset,
-    kind: str = "auto",
-    reach: float | str = "auto",
-    progress: Callable[[float], None] | None = None,
-) -> CalibratedModel:
-    """Fit a reduced model to a calibration set.
-
-    Degree and ridge are chosen by cross-validated roll-outs over the trajectories that are
-    not held out; the hold-out error is measured on the others. It also says how far the model
-    reaches: the largest amplitude of the calibration's drives up to which it is good. For a warm
-    device they are chosen by the likelihood of single ticks instead, and the error is that of the noise.
-
-    Parameters
-    ----------
-    calibration : xarray.Dataset
-        from :func:`spinloom.device_models.calibration.load_calibration`
-    kind : {"auto", "flow_map", "macrospin"} or another of :data:`KINDS`
-        ``auto`` is a flow map, and where that does not reach J_max, whatever reaches farthest; a thermal map for
-        a warm device
-    reach : float or "auto"
-        share of J_max that networks stay within: their drive of 1 is ``reach`` J_max. ``auto`` finds it
-    progress : callable, optional
-        called with the share of the work just done
-
-    Returns
-    -------
-    model : CalibratedModel
-
-    Raises
-    ------
-    SpinloomError
-        for an unknown kind, one of another temperature, a reach outside (0, 1], fewer than ten
-        trajectories, or a device whose signal does not move
-    """
-    share = _checked_reach(reach)
-    if kind not in ("auto", *KINDS):
-        raise SpinloomError(f"kind: expected auto or one of {', '.join(KINDS)}, got {kind!r}")
-    data = _trajectories(calibration)
-    warm = data.card.conditions.temperature > 0
-    cold = [name for name in KINDS if name != WARM]
-    if warm != (kind == WARM) and kind != "auto":
-        fits = WARM if warm else ", ".join(cold)
-        raise SpinloomError(f"kind: expected auto or {fits} at {data.card.conditions.temperature:g} K, got {kind!r}")
-    if warm:
-        return _warm(calibration, data, share, progress)
-    kinds = ["flow_map", *(name for name in cold if name not in WITHOUT_MEMORY)] if kind == "auto" else [kind]
-    found = find_reach(data, kinds, share, progress)
-    best = found.fit
-    shown = data.shown(best.amplitude)
-    region, rolled = _region(shown), _before(best.rolled, data.m_start)
-    return CalibratedModel(
-        estimator=best.estimator,
-        card=data.card,
-        tick=data.tick,
-        m_start=data.m_start,
-        region=region,
-        holdout_nrmse=best.worst,
-        scale=_scale(best.estimator, data, best.amplitude, share),
-        info={
-            **_origin(calibration),
-            "amplitude": best.amplitude,
-            "holdout_nrmse_each": [float(error) for error in best.errors],
-            "outside_share": region.outside(rolled[:, best.judged], best.unseen.u[best.judged].T),
-            "reach_curve": found.curve,
-            "search": best.search,
-        },
-    )
-
-
-def _warm(
-    calibration: xr.Dataset, data: Trajectories, share: float | None, progress: Callable[[float], None] | None
-) -> CalibratedModel:
-    """A thermal map; it reaches as far as it was calibrated, unless a reach is given."""
-    largest = data.grades[0]
-    amplitude = largest if share is None else min((a for a in data.grades if a >= share), default=largest)
-    fit = fit_thermal(data, amplitude, progress)
-    return CalibratedModel(
-        estimator=fit.estimator,
-        card=data.card,
-        tick=data.tick,
-        m_start=fit.m_start,
-        region=_region(data.shown(amplitude)),
-        holdout_nrmse=fit.judged.off,
-        scale=_scale(fit.estimator, data, amplitude, share),
-        info={
-            **_origin(calibration),
-            "amplitude": amplitude,
-            "holdout_nrmse_each": [fit.judged.off],
-            "outside_share": 0.0,
-            "reach_curve": [fit.point(amplitude, WARM)],
-            "noise": fit.judged._asdict(),
-            "search": fit.search,
-        },
-    )
-
-
-def _region(shown: Trajectories) -> Region:
-    """Where a model was shown what happens."""
-    before = np.concatenate([np.broadcast_to(shown.m_start, (len(shown.m), 1, 3)), shown.m[:, :-1]], axis=1)
-    return Region.from_calibration(before, shown.u)
-
-
-def _origin(calibration: xr.Dataset) -> dict[str, Any]:
-    """What made a calibration set."""
-    return {
-        "engine": calibration.attrs["engine"],
-        "engine_version": calibration.attrs.get("engine_version", ""),
-        "protocol": json.loads(calibration.attrs["protocol"]),
-    }
-
-
-def _checked_reach(reach: float | str) -> float | None:
-    """A given reach, or None if it is to be found."""
-    if reach == "auto":
-        return None
-    if isinstance(reach, str) or not 0 < reach <= 1:
-        got = f"{reach!r}" if isinstance(reach, str) else f"{reach:g}"
-        raise SpinloomError(f"reach: expected a share of J_max above 0 and at most 1, got {got}")
-    return float(reach)
-
-
-def _trajectories(calibration: xr.Dataset) -> Trajectories:
-    data = Trajectories(
-        card=DeviceCard.from_json(calibration.attrs["card"]),
-        tick=float(calibration.attrs["tick_s"]),
-        m=calibration["m"].values,
-        u=calibration["u"].values,
-        m_start=calibration["m_start"].values,
-        amplitude=amplitudes(calibration),
-    )
-    if len(data.m) < 2 * HOLD_OUT:
-        raise SpinloomError(
-            f"calibration: expected at least {2 * HOLD_OUT} trajectories to fit and test, got {len(data.m)}"
-        )
-    return data
-
-
-def _scale(estimator: Any, data: Trajectories, amplitude: float, reach: float | None) -> Scale:
-    """Mean and spread of the signal over the drives of the largest amplitude, and how the device rings at rest."""
-    card, axis, shown = data.card, data.card.readout.axis, data.shown(amplitude)
-    m = shown.m[shown.amplitude == shown.amplitude.max()]
-    signal = m @ np.asarray(axis)
-    if not signal.std() > 1e-9:
-        raise SpinloomError(
-            f"readout.axis: the signal m . e_read of {card.name} does not move ({signal.mean():g} throughout); "
-            "choose another axis, or drive the device harder (torque.J_max)"
-        )
-    frequency, quality = ReducedNode.of(estimator.law(), data.m_start, axis, data.tick).ringing()
-    return Scale(
-        mean=float(signal.mean()),
-        spread=float(signal.std()),
-        reach=amplitude if reach is None else reach,
-        resonance=frequency,
-        quality=quality,
-    )
 
 
 _FITTED = {
@@ -288,10 +168,10 @@ _FITTED = {
     "memory_map": ("coef_", "intercept_", "powers_", "length_", "sphere_axis_", "n_features_in_", "one_dimensional_"),
     "macrospin": ("theta_", "readout_", "n_features_in_", "one_dimensional_"),
 }
-_FITTED["thermal_map"] = (
-    *_FITTED["flow_map"],
-    *("noise_coef_", "noise_intercept_", "noise_powers_", "noise_axis_", "length_noise_"),
-)
+_NOISE = ("noise_coef_", "noise_intercept_", "noise_powers_", "noise_axis_", "length_noise_")
+_FITTED["thermal_map"] = (*_FITTED["flow_map"], *_NOISE)
+_FITTED["population_map"] = (*_FITTED["flow_map"], "coordinate_powers_")
+_FITTED["thermal_population_map"] = (*_FITTED["population_map"], *_NOISE, "length_noise_coef_")
 
 
 def save_model(model: CalibratedModel, path: str | Path) -> None:
@@ -340,6 +220,7 @@ def load_model(path: str | Path) -> CalibratedModel:
                 estimator.powers_ = exponents(SPHERE + 1, params["degree"], axis)
                 continue
             value = dataset[f"fitted_{name}"].values
+            value = value.astype(int) if name.endswith("powers_") else value
             setattr(estimator, name, value if value.ndim else value.item())
         for name in ("sphere_axis_", "n_features_in_", "noise_axis_"):
             if hasattr(estimator, name):

@@ -24,7 +24,8 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import which_devices
 from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.system import read_field
-from spinloom.reduced_models.model import fit_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import save_model
 
 REFERENCES = ("disc60", "ellipse80x50", "pma50", "rect100x60")
 FINDS_OOMMF = {name: os.environ.get(name) for name in ("PATH", "OOMMFTCL", "SPINLOOM_OOMMF")}

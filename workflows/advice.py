@@ -14,7 +14,8 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.tasks import task_name
-from spinloom.reduced_models.model import CalibratedModel, fit_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.search import Search, may_need_clock
 

@@ -18,7 +18,8 @@ from spinloom.device_models.calibration import Protocol
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import choose_engine, open_engine
 from spinloom.networks.store import TrainedNetwork
-from spinloom.reduced_models.model import CalibratedModel, fit_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.console import progress
 from spinloom.workflows.cosimulate import compare, verdict_recognise
 from spinloom.workflows.finish import finish_stage

@@ -7,12 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from spinloom.device_models import files
-from spinloom.device_models.calibration import Protocol, calibrate, save_calibration
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.calibration import Design, Protocol, calibrate, save_calibration
+from spinloom.device_models.card import DeviceCard, explain
 from spinloom.device_models.engines import Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.reference import calibration_path, reference_calibration
+from spinloom.device_models.spread import Spread
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.probe import advised
 
@@ -40,10 +43,39 @@ def read_grades(text: str) -> tuple[float, ...]:
         ) from None
 
 
+def read_spread(text: str) -> Spread:
+    """One standard deviation for all parameters, or some by name.
+
+    Examples
+    --------
+    >>> read_spread("diameter=0.03,RA=0.05").RA
+    0.05
+    """
+    try:
+        if "=" not in text:
+            return Spread.uniform(float(text))
+        return Spread.model_validate(
+            {key.strip(): float(value) for key, value in (part.split("=") for part in text.split(","))}
+        )
+    except ValidationError as error:
+        raise SpinloomError(explain(error, "spread")) from None
+    except ValueError:
+        raise SpinloomError(
+            "spread: expected a standard deviation such as 0.05, or some by name such as diameter=0.03,RA=0.05, "
+            f"got {text!r}"
+        ) from None
+
+
 def calibrate_stage(
-    card: DeviceCard, choice: Choice, protocol: Protocol, out: Path, *, probe: bool = False
+    card: DeviceCard,
+    choice: Choice,
+    protocol: Protocol,
+    out: Path,
+    *,
+    probe: bool = False,
+    spread: Spread | None = None,
 ) -> dict[str, Any]:
-    """Calibrate a device and write the set; if asked, say first how hard it can be driven.
+    """Calibrate a device, or a population of them, and write the set; if asked, say first how hard it can be driven.
 
     Finished trajectories of an engine outside Spinloom are kept in a folder beside ``out`` until
     the set is whole: the same command goes on from there.
@@ -55,6 +87,8 @@ def calibrate_stage(
     """
     files.check_writable(out)
     say(choice.why)
+    if choice.recorded and spread is not None:
+        raise SpinloomError(f"engine: {choice.name} holds no devices that differ; take embedded or oommf for a spread")
     if choice.recorded:
         dataset = reference_calibration(card, protocol)
         with files.written_whole(out) as temporary:
@@ -62,7 +96,7 @@ def calibrate_stage(
     else:
         if probe:
             advised(card.at(0))
-        dataset = _computed(card, choice, protocol, out)
+        dataset = _computed(card, choice, protocol, out, None if spread is None else Design.of(spread, protocol))
         save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")
     return {
@@ -75,18 +109,20 @@ def calibrate_stage(
     }
 
 
-def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path) -> Any:
+def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path, design: Design | None) -> Any:
     warm = f" at {card.conditions.temperature:g} K" if card.conditions.temperature else ""
-    say(f"{card.name}{warm}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
+    cards = [card] if design is None else design.cards(card)
+    differ = "" if design is None else f" of {len(cards) - 1} devices that differ"
+    say(f"{card.name}{warm}{differ}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
     what = f"calibrate, {protocol.n_trajectories} devices"
     with ExitStack() as stack:
         keep = None
         if choice.outside:
             keep = stack.enter_context(files.claimed(out.with_name(f"{out.name}.partial")))
         try:
-            engine = stack.enter_context(open_engine(choice, card, protocol.tick, keep=keep))
+            engine = stack.enter_context(open_engine(choice, cards, protocol.tick, keep=keep))
             with progress(what, protocol.n_ticks) as advance:
-                dataset = calibrate(card, engine, protocol, advance)
+                dataset = calibrate(card, engine, protocol, advance, design)
         except BaseException:
             finished = 0 if keep is None else len(list(keep.glob("*.npz")))
             if finished:

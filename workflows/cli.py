@@ -44,7 +44,12 @@ Oommf = Annotated[
 Device = Annotated[Path, typer.Argument(metavar="DEVICE.toml", help="Device card, all values in SI units.")]
 Model = Annotated[Path, typer.Option(help="Reduced model, from 'spinloom fit'.")]
 Nodes = Annotated[int | None, typer.Option(help="Number of junctions in the network. [default: 40]")]
-Temperature = Annotated[float | None, typer.Option(help="Of the free layer (K). [default: the card's]")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Of the free layer (K). [default: the experiment's, or the card's]")
+]
+NetworkTemperature = Annotated[
+    float | None, typer.Option(min=0.0, max=1500.0, help="Of all nodes (K). [default: the model's]")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the fixed weights.")]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent weights.")]
@@ -123,6 +128,13 @@ def calibrate(
     duration: Annotated[float | None, typer.Option(help="Of each run (s). [default: 6e-9]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the drives, and of the thermal field. [default: 0]")] = None,
     temperature: Temperature = None,
+    spread: Annotated[
+        str | None,
+        typer.Option(
+            help="Calibrate a population instead: one standard deviation for all, or diameter=0.03,RA=0.05. Then "
+            "[default: 128 runs of 3e-9 s, grades 0.85,0.7,0.5 of 32]"
+        ),
+    ] = None,
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="First try how hard the device can be driven, and say so.")
     ] = True,
@@ -131,16 +143,17 @@ def calibrate(
     """Drive a device in full micromagnetics and keep how it answered (NetCDF).
 
     Examples: `spinloom calibrate data/devices/disc60.toml --engine embedded --out cal.nc`,
-    `spinloom calibrate data/devices/disc60.toml --engine oommf --out cal.nc`
+    `spinloom calibrate data/devices/disc60.toml --engine oommf --out cal.nc`,
+    `spinloom calibrate data/devices/disc60.toml --temperature 300 --spread 0.05 --engine embedded --out wafer.nc`
     """
     from spinloom.device_models.calibration import Protocol
     from spinloom.device_models.card import load_card
     from spinloom.device_models.engines import choose_engine
-    from spinloom.workflows.calibrate import calibrate_stage, read_grades
+    from spinloom.workflows.calibrate import calibrate_stage, read_grades, read_spread
     from spinloom.workflows.settings import override
 
     protocol = override(
-        Protocol(),
+        Protocol() if spread is None else Protocol.of_population(),
         tick=tick,
         trajectories=trajectories,
         duration=duration,
@@ -149,7 +162,8 @@ def calibrate(
         per_grade=per_grade,
     )
     card = load_card(device, temperature)
-    emit(calibrate_stage(card, choose_engine(engine, oommf), protocol, out, probe=probe), as_json)
+    differ = None if spread is None else read_spread(spread)
+    emit(calibrate_stage(card, choose_engine(engine, oommf), protocol, out, probe=probe, spread=differ), as_json)
 
 
 @app.command()
@@ -339,6 +353,8 @@ def cosimulate(
     periods: Annotated[int, typer.Option(min=1, help="Periods in free run.")] = 20,
     trials: Annotated[int, typer.Option(min=4, help="Trials, for a network that recognises.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Keep outputs and node traces (NetCDF).")] = None,
+    temperature: NetworkTemperature = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Noises, of a warm network that generates.")] = 4,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Run on where the model turns out to be wrong after a few periods.")
     ] = False,
@@ -358,6 +374,9 @@ def cosimulate(
     Examples: `spinloom cosimulate sine.nc --engine embedded --periods 20`,
     `spinloom cosimulate sine.nc --engine oommf --periods 10 --out sine.oommf.nc`,
     `spinloom cosimulate sine.nc --recalibrate 2 --calibration cal.nc --kick`
+
+    Above 0 K no two runs are alike, and statistics over several noises are compared instead of nodes:
+    `spinloom cosimulate sine.nc --temperature 300 --seeds 8`
     """
     from spinloom.device_models.engines import choose_engine
     from spinloom.networks.relaxation import WINDOW
@@ -371,7 +390,7 @@ def cosimulate(
     if trained.task != "generate":
         if recalibrate or kick:
             raise SpinloomError("recalibrate and kick: are for networks that generate")
-        emit(verdict_recognise(trained, model, choice, trials, how), as_json)
+        emit(verdict_recognise(trained, model, choice, trials, how, temperature), as_json)
         return
     salvage = (out or network).with_name(f"{(out or network).stem}.partial.nc")
     rounds: dict[str, Any] = {}
@@ -381,7 +400,8 @@ def cosimulate(
         network, told = recalibrate_files(network, calibration, choice, recalibrate, how)
         (trained,), model = load_networks([network])
         rounds = {"network": str(network), "recalibrated": told}
-    result = verdict_generate([trained], model, choice, periods, out, how, salvage)[0]
+    warm: dict[str, Any] = {"temperature": temperature, "seeds": seeds}
+    result = verdict_generate([trained], model, choice, periods, out, how, salvage, **warm)[0]
     emit({**result, **rounds}, as_json)
 
 
@@ -451,6 +471,7 @@ def run(
             help="Where networks are finished before the verdict: embedded, oommf or none. [default: embedded]"
         ),
     ] = None,
+    temperature: Temperature = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Verify in full micromagnetics even what does not work on reduced nodes.")
     ] = False,
@@ -461,11 +482,12 @@ def run(
     Exit code 3: nothing works well enough to be verified in full micromagnetics; everything is saved.
 
     Examples: `spinloom run demo --out runs/demo`, `spinloom run my_experiment.toml --out runs/mine`,
-    `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`
+    `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`,
+    `spinloom run room --out runs/room`
     """
     from spinloom.workflows.run import run_experiment
 
-    summary = run_experiment(experiment, out, engine, oommf, finish=finish, anyway=anyway)
+    summary = run_experiment(experiment, out, engine, oommf, finish=finish, temperature=temperature, anyway=anyway)
     if as_json:
         emit(summary, True)
     if summary["outcome"] != "verified":
@@ -510,6 +532,102 @@ def tune(
         emit(result, True)
     if result["verdict"] == "unfit":
         raise typer.Exit(3)
+
+
+@app.command()
+def design(
+    device: Device,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    temperature: Annotated[float, typer.Option(help="Of the junctions (K).")] = 300.0,
+    spread: Annotated[
+        str, typer.Option(help="Of the junctions: one standard deviation for all parameters, or diameter=0.03,RA=0.05.")
+    ] = "0.05",
+    voltage: Annotated[float, typer.Option(help="Largest over a junction (V), below breakdown: J_max RA.")] = 0.6,
+    diameters: Annotated[str, typer.Option(help="That are tried (nm).")] = "40,60,80,100,130",
+    thicknesses: Annotated[str, typer.Option(help="Of the free layer, that are tried (nm).")] = "1.5,2,3",
+    nodes: Annotated[str, typer.Option(help="Numbers of junctions that are tried.")] = "20,40,80",
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Task, or FILE.csv with one period; may be repeated. [default: sine, triangle, harmonics]"),
+    ] = None,
+    nrmse: Annotated[
+        list[float] | None,
+        typer.Option(help="Largest error, for each task in turn. [default: 0.15, 0.17, 0.28; 0.15 for others]"),
+    ] = None,
+    accuracy: Annotated[float, typer.Option(help="Smallest share of waveforms recognised; 0: none asked.")] = 0.95,
+    least_yield: Annotated[float, typer.Option("--yield", help="Share of chips that have to do it.")] = 0.9,
+    chips: Annotated[int, typer.Option(help="That the yield is taken over.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of the chips.")] = 0,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Run the choice in full thermal micromagnetics.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Which junction, how many, how hard driven, for what accuracy at a temperature and with a spread.
+
+    Maps error, power and energy over diameter, thickness, voltage, bias and period; judges the best with chips whose
+    junctions differ; writes the card and the experiment of the cheapest that does what is asked, and verifies it. The
+    same command goes on from what is finished. Exit code 3: nothing on the map does it; the nearest is written.
+
+    Examples: `spinloom design data/devices/disc100.toml --temperature 300 --spread 0.05 --out runs/design`,
+    `spinloom design my_device.toml --task sine --nrmse 0.1 --accuracy 0 --nodes 40,160 --no-verify --out runs/mine`
+    """
+    from spinloom.device_models.card import load_card
+    from spinloom.workflows.calibrate import read_spread
+    from spinloom.workflows.design import design_stage, read_lengths, read_numbers, wished
+
+    wish = wished(
+        tasks=task,
+        nrmse=nrmse,
+        temperature=temperature,
+        spread=read_spread(spread),
+        voltage=voltage,
+        diameters=read_lengths("diameters", diameters),
+        thicknesses=read_lengths("thicknesses", thicknesses),
+        nodes=read_numbers("nodes", nodes),
+        accuracy=accuracy,
+        least_yield=least_yield,
+        chips=chips,
+        seed=seed,
+    )
+    result = design_stage(load_card(device), out, wish, verify)
+    if as_json:
+        emit(result, True)
+    if result["outcome"] != "found":
+        raise typer.Exit(3)
+
+
+@app.command("yield")
+def yield_(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.nc", help="Reduced model of a population.")],
+    out: Annotated[Path, typer.Option(help="Table of all errors (CSV); the curves are drawn beside it (SVG).")],
+    experiment: Annotated[
+        Path, typer.Option(help="Where tasks, networks and training come from: TOML, or the name of a shipped one.")
+    ] = Path("room"),
+    spread: Annotated[
+        str | None, typer.Option(help="One standard deviation for all, or by name. [default: the experiment's]")
+    ] = None,
+    factors: Annotated[str, typer.Option(help="Multiples of the spread that are tried.")] = "0.2,0.4,0.6,1,1.4",
+    chips: Annotated[int, typer.Option(help="Of each spread.")] = 50,
+    nodes: Nodes = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the chips.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Errors of many chips against the spread of their junctions: each trained, or a read-out copied to all.
+
+    Examples: `spinloom yield runs/room/model.nc --out runs/yield.csv`,
+    `spinloom yield wafer-model.nc --experiment my.toml --spread diameter=0.03,RA=0.05 --chips 100 --out yield.csv`
+    """
+    from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.calibrate import read_spread
+    from spinloom.workflows.settings import load_experiment, override
+    from spinloom.workflows.yields import read_factors, yield_stage
+
+    wanted, _ = load_experiment(experiment)
+    settings = wanted.generate
+    settings = override(settings, topology=override(settings.topology, nodes=nodes).model_dump())
+    differ = wanted.spread if spread is None else read_spread(spread)
+    emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, seed), as_json)
 
 
 @app.command()

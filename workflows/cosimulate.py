@@ -9,7 +9,6 @@ from typing import Any
 import xarray as xr
 
 from spinloom.device_models import files
-from spinloom.device_models.card import expect_cold
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
@@ -21,16 +20,18 @@ from spinloom.networks.tasks import CLASSES
 from spinloom.networks.trials import FreeRun, generate, recognise
 from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.reduced_models.region import Watch
+from spinloom.workflows.chips import on_their_chips
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.full_runs import How, run_full, side_by_side
 from spinloom.workflows.trust import APART, trusted
+from spinloom.workflows.warm_verdict import SEEDS, warm_compare
 
 TOGETHER = 120
 """Processes that live at once at most, over several trials."""
 
 
 def load_networks(paths: list[Path]) -> tuple[list[TrainedNetwork], CalibratedModel]:
-    """Networks that share one model.
+    """Networks that share one model, which knows the junctions of all their chips.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def load_networks(paths: list[Path]) -> tuple[list[TrainedNetwork], CalibratedMo
     loaded = [load_network(path) for path in paths]
     if len({files.digest(model_path) for _, model_path in loaded}) != 1:
         raise SpinloomError("networks: expected all to be trained on the same model; run them one by one")
-    return [network for network, _ in loaded], load_model(loaded[0][1])
+    return on_their_chips([network for network, _ in loaded], load_model(loaded[0][1]))
 
 
 def verdict_generate(
@@ -51,6 +52,9 @@ def verdict_generate(
     out: Path | None = None,
     how: How | None = None,
     salvage: Path | None = None,
+    *,
+    temperature: float | None = None,
+    seeds: int = SEEDS,
 ) -> list[dict[str, Any]]:
     """Run trained generators in closed loop, reduced and full, from the same start.
 
@@ -71,17 +75,20 @@ def verdict_generate(
     how : How, optional
     salvage : path, optional
         where what was computed goes if the run ends early; beside ``out`` if not given
+    temperature : float, optional
+        of the nodes (K); the model's if not given
+    seeds : int
+        of the noise, above 0 K
 
     Returns
     -------
     results : list of dict
         see :func:`compare`
     """
-    expect_cold(model.card, "the verdict on what networks generate")
     if out is not None:
         files.check_writable(out)
         salvage = salvage or out.with_name(f"{out.stem}.partial.nc")
-    record, results = compare(networks, model, choice, periods, how, salvage)
+    record, results = compare(networks, model, choice, periods, how, salvage, temperature=temperature, seeds=seeds)
     if out is not None:
         save_record(record, out)
     return results
@@ -94,8 +101,13 @@ def compare(
     periods: int,
     how: How | None = None,
     salvage: Path | None = None,
+    *,
+    temperature: float | None = None,
+    seeds: int = SEEDS,
 ) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """The verdict itself; the arguments are those of :func:`verdict_generate`.
+
+    Above 0 K it is :func:`spinloom.workflows.warm_verdict.warm_compare`.
 
     Returns
     -------
@@ -114,6 +126,14 @@ def compare(
     if len(alike) != 1:
         raise SpinloomError("networks: expected the same size, period, outputs and washouts; run them one by one")
     say(choice.why)
+    temperature = model.temperature if temperature is None else temperature
+    if temperature > 0:
+        if choice.recorded:
+            say("engine: embedded, because OOMMF's record is of 0 K")
+            choice = choose_engine("embedded")
+        return warm_compare(networks, model, choice, periods, how or How(), salvage, temperature, seeds)
+    if model.temperature > 0:
+        raise SpinloomError(f"temperature: the model was fitted at {model.temperature:g} K, got 0 K; take one of 0 K")
     began = time.perf_counter()
     record = None
     if choice.recorded:
@@ -193,7 +213,12 @@ def _computed(
 
 
 def verdict_recognise(
-    network: TrainedNetwork, model: CalibratedModel, choice: Choice, trials: int, how: How | None = None
+    network: TrainedNetwork,
+    model: CalibratedModel,
+    choice: Choice,
+    trials: int,
+    how: How | None = None,
+    temperature: float | None = None,
 ) -> dict[str, Any]:
     """Trials of a trained recogniser, every junction in full micromagnetics.
 
@@ -210,12 +235,14 @@ def verdict_recognise(
         say("engine: embedded for the recognition, because OOMMF's record is of generators")
         choice = choose_engine("embedded")
     began = time.perf_counter()
-    with open_engine(choice, model.card, model.tick, limit_s=how.limit_s) as engine:
+    temperature = model.temperature if temperature is None else temperature
+    cards = [card.at(temperature) for card in model.cards]
+    with open_engine(choice, cards, model.tick, limit_s=how.limit_s) as engine:
         if engine.live:
             result = _recognise(network, model, engine, trials)
-            return {**result, "wall_s": time.perf_counter() - began}
+            return {**result, "temperature": temperature, "wall_s": time.perf_counter() - began}
     say(f"engine: embedded for the recognition, because {choice.name} has no live nodes here")
-    return verdict_recognise(network, model, choose_engine("embedded"), trials, how)
+    return verdict_recognise(network, model, choose_engine("embedded"), trials, how, temperature)
 
 
 def _recognise(network: TrainedNetwork, model: CalibratedModel, engine: Engine, trials: int) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from spinloom.device_models.calibration import amplitudes
 from spinloom.device_models.card import DeviceCard
@@ -19,6 +21,7 @@ from spinloom.networks.measures import GENERATES
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.reduced_models.reach import GOOD, held_out
 
+_OUTLINED = [withStroke(linewidth=1.5, foreground="black")]
 TARGET, REDUCED, FULL = "#9aa3ad", "#1f6fb4", "#c8442d"
 """Colours of the target, the reduced network and the network in full micromagnetics."""
 _STYLE: Any = {
@@ -249,6 +252,107 @@ def map_of_tuning(rows: list[dict[str, Any]], task: str, chosen_s: float | None)
     left.set(xlabel="period (ns)", ylabel="error (NRMSE, 3 at most)", title=f"{task}: speed against error")
     right.set(xlabel="spectral radius × gain", ylabel="feedback × gain", title="where it works, sings, is dead")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(STATES))
+    return figure
+
+
+@_styled
+def map_of_design(rows: list[dict[str, Any]], tasks: list[str], chosen: dict[str, Any]) -> Figure:
+    """Smallest error of each task over diameter and voltage, whatever the thickness, bias, period and network.
+
+    Parameters
+    ----------
+    rows : list of dict
+        of :func:`spinloom.workflows.design.evaluate`
+    tasks : list of str
+    chosen : dict
+        the row that was chosen
+    """
+    diameters, voltages = (sorted({row[name] for row in rows}) for name in ("diameter", "voltage"))
+    figure, axes = _figure(3.1 * len(tasks), 3.2, 1, len(tasks), sharey=True)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        best = np.full((len(voltages), len(diameters)), np.nan)
+        for row in rows:
+            at = voltages.index(row["voltage"]), diameters.index(row["diameter"])
+            if row["stable"]:
+                best[at] = np.fmin(best[at], row[f"nrmse_{task}"])
+        image = ax.imshow(best, origin="lower", cmap="viridis_r", aspect="auto", norm=mpl.colors.LogNorm())
+        for (i, j), error in np.ndenumerate(best):
+            told = "unstable" if np.isnan(error) else f"{error:.2f}"
+            ax.text(j, i, told, ha="center", va="center", fontsize=7, color="white", path_effects=_OUTLINED)
+        at = diameters.index(chosen["diameter"]), voltages.index(chosen["voltage"])
+        ax.plot(*at, "s", ms=22, mfc="none", mec=FULL, mew=1.5)
+        ax.set_xticks(range(len(diameters)), [f"{1e9 * d:.0f}" for d in diameters])
+        ax.set_yticks(range(len(voltages)), [f"{v:.2g}" for v in voltages])
+        ax.set(xlabel="diameter (nm)", title=f"{task}: smallest NRMSE")
+        figure.colorbar(image, ax=ax, shrink=0.8)
+    axes[0, 0].set_ylabel("voltage at full drive (V)")
+    return figure
+
+
+@_styled
+def cost_of_design(rows: list[dict[str, Any]], judged: list[dict[str, Any]], chosen: dict[str, Any]) -> Figure:
+    """Error, in units of what is asked, against energy per period, and where the speed comes from.
+
+    Parameters
+    ----------
+    rows : list of dict
+        of the map
+    judged : list of dict
+        those with other numbers of nodes
+    chosen : dict
+        the row that was chosen
+    """
+    figure, axes = _figure(9.2, 3.4, 1, 2)
+    for ax, name, label in ((axes[0, 0], "energy", "energy per period (pJ)"), (axes[0, 1], "period", "period (ns)")):
+        scale = 1e12 if name == "energy" else 1e9
+        some = [row for row in rows if row["stable"]]
+        style: Any = {"ls": "", "marker": "o", "ms": 3, "mec": "none"}
+        ax.loglog(
+            [scale * r[name] for r in some], [min(r["score"], 10) for r in some], color=TARGET, alpha=0.6, **style
+        )
+        for nodes, colour in zip(
+            sorted({row["nodes"] for row in judged}), (REDUCED, "#2c8a4b", "#c8862d"), strict=False
+        ):
+            these = [row for row in judged if row["nodes"] == nodes]
+            points = [scale * r[name] for r in these], [min(r["score"], 10) for r in these]
+            ax.loglog(*points, color=colour, label=f"N = {nodes}", **{**style, "ms": 5})
+        ax.plot(scale * chosen[name], min(chosen["score"], 10), "s", ms=12, mfc="none", mec=FULL, mew=1.5)
+        ax.axhline(1, color="black", lw=0.8, ls=":")
+        ax.set(xlabel=label, ylabel="largest error / what is asked")
+    axes[0, 0].legend()
+    return figure
+
+
+@_styled
+def yields(table: pd.DataFrame, equal: dict[str, float]) -> Figure:
+    """Errors of chips against the spread, and the share of chips below an error at the largest spread.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        columns ``how, factor, task, chip, nrmse``
+    equal : dict of str to float
+        error of equal junctions, by task
+    """
+    tasks, colours = list(equal), {"each": REDUCED, "several": "#2c8a4b", "nominal": FULL}
+    figure, axes = _figure(3.1 * len(tasks), 5.6, 2, len(tasks))
+    for column, task in enumerate(tasks):
+        top, bottom = axes[:, column]
+        some = table[(table["task"] == task) & (table["factor"] > 0)]
+        for how, colour in colours.items():
+            one = some[some["how"] == how].groupby("factor")["nrmse"]
+            low, median, high = (one.quantile(q) for q in (0.1, 0.5, 0.9))
+            top.plot(median.index, median, "o-", ms=3, color=colour, label=how)
+            top.fill_between(median.index, low, high, color=colour, alpha=0.15, lw=0)
+            for factor, style in ((some["factor"].min(), ":"), (some["factor"].max(), "-")):
+                errors = np.sort(some[(some["how"] == how) & (some["factor"] == factor)]["nrmse"])
+                bottom.step(errors, np.arange(1, len(errors) + 1) / len(errors), where="post", color=colour, ls=style)
+        top.axhline(equal[task], color=TARGET, lw=0.8)
+        top.set(xscale="log", yscale="log", xlabel="multiple of the spread", title=task)
+        bottom.set(xscale="log", xlabel="NRMSE", ylim=(0, 1.02))
+    axes[0, 0].set_ylabel("NRMSE: median, 10 to 90 % of chips")
+    axes[1, 0].set_ylabel("share of chips below\n(: least, – largest spread)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 

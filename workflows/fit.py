@@ -14,7 +14,8 @@ from spinloom.device_models.calibration import load_calibration
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
-from spinloom.reduced_models.model import CalibratedModel, fit_model, load_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import CalibratedModel, load_model, save_model
 from spinloom.workflows.console import console, progress, say
 
 

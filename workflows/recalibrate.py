@@ -17,7 +17,8 @@ from spinloom.device_models.engines import Choice
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.loop import Record
 from spinloom.networks.store import TrainedNetwork, load_network, save_network
-from spinloom.reduced_models.model import CalibratedModel, fit_model, load_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import CalibratedModel, load_model, save_model
 from spinloom.reduced_models.reach import GOOD
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.full_runs import How, run_whole

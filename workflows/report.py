@@ -15,10 +15,12 @@ from spinloom.device_models.calibration import load_calibration
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.readout import junction_power
+from spinloom.networks.fluctuations import FIGURES
 from spinloom.networks.record import COMPARED_PERIODS, load_record
 from spinloom.reduced_models.model import load_model
 from spinloom.reduced_models.region import WARN_SHARE
 from spinloom.workflows import figures
+from spinloom.workflows.summary import CHIP
 
 
 def report_stage(folder: Path) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def report_stage(folder: Path) -> dict[str, Any]:
     summary = _summary(folder)
     calibration, model = load_calibration(folder / "calibration.nc"), load_model(folder / "model.nc")
     verified = [task for task, result in summary["generate"].items() if "engine_full" in result]
-    record = load_record(folder / "cosimulation.nc") if verified else None
+    record = first_chip(load_record(folder / "cosimulation.nc")) if verified else None
     recognise = summary["recognise"]
     tables = {"reduced": recognise["confusion_reduced"]}
     if recognise["verified"]:
@@ -63,6 +65,9 @@ def report_stage(folder: Path) -> dict[str, Any]:
             verdict=summary["reduced_model"]["words"],
             warnings=_warnings(summary),
             finished={task: finish for task, finish in finishes.items() if finish["finished"]},
+            noisy={task: g for task, g in summary["generate"].items() if "noise" in g},
+            noise_names=FIGURES,
+            by_chip=_by_chip(summary),
             compared={task: g for task, g in summary["generate"].items() if "nrmse_embedded" in g},
             compared_periods=COMPARED_PERIODS,
             outside=_outside(summary),
@@ -76,6 +81,13 @@ def report_stage(folder: Path) -> dict[str, Any]:
     with files.written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return {"report": str(path)}
+
+
+def first_chip(record: xr.Dataset) -> xr.Dataset:
+    """Of a record of several chips, the first, its networks by the names of their tasks."""
+    names = [str(name) for name in record["network"].values]
+    first = [k for k, name in enumerate(names) if CHIP not in name or name.endswith(f"{CHIP}0")]
+    return record.isel(network=first).assign_coords(network=[names[k].split(CHIP)[0] for k in first])
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -95,6 +107,8 @@ def environment() -> jinja2.Environment:
     )
     environment.filters["figure"] = _figure
     environment.filters["drift"] = _drift
+    environment.filters["interval"] = _interval
+    environment.filters["apart"] = lambda value: "–" if value is None else f"{value:+.1f}"
     return environment
 
 
@@ -108,6 +122,26 @@ def _figure(value: float | None) -> str:
 def _drift(value: float | None) -> str:
     """A drift of the phase in mrad per period; none of an output that does not oscillate."""
     return "–" if value is None else f"{1e3 * value:+.3f}"
+
+
+def _interval(one: dict[str, float | None]) -> str:
+    """A mean and where the true one lies."""
+    mean, low, high = one["mean"], one["low"], one["high"]
+    if mean is None:
+        return "–"
+    return f"{mean:.3g}" if low is None or high is None else f"{mean:.3g} ({low:.2g} to {high:.2g})"
+
+
+def _by_chip(summary: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Errors of every chip, of tasks that ran on several."""
+    tasks = {**summary["generate"], "recognise": summary["recognise"]}
+    names = {"nrmse_reduced": "NRMSE reduced", "nrmse_full": "NRMSE full"}
+    names |= {"accuracy_reduced": "right reduced", "accuracy_full": "right full"}
+    return {
+        task: {names[key]: values for key, values in result["chips"].items() if values}
+        for task, result in tasks.items()
+        if "chips" in result
+    }
 
 
 def data_uris(pictures: Any) -> Any:

@@ -9,18 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from spinloom.device_models import files
-from spinloom.device_models.card import DeviceCard, expect_cold
+from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import Choice, choose_engine
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.provenance import stamp, versions
-from spinloom.networks.record import TWO_ENGINES
-from spinloom.networks.store import save_network
+from spinloom.device_models.provenance import versions
+from spinloom.networks.store import TrainedNetwork, save_network
 from spinloom.networks.tasks import task_name
-from spinloom.reduced_models.model import load_model
+from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows.calibrate import calibrate_stage
+from spinloom.workflows.chips import of_chip
 from spinloom.workflows.console import console, say
 from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
 from spinloom.workflows.finish import finish_stage
@@ -28,9 +26,11 @@ from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.full_runs import How
 from spinloom.workflows.report import report_stage
 from spinloom.workflows.settings import RECOGNISE, Experiment, load_experiment, override
+from spinloom.workflows.summary import CHIP, Result, by_task, results_table, summarise
 from spinloom.workflows.train import generate_stage, recognise_stage, targets
+from spinloom.workflows.warm_verdict import ROOM, foretell
 
-Result = dict[str, Any]
+RECORDED = "what OOMMF recorded is of networks as they were trained"
 
 
 class Stages:
@@ -86,6 +86,7 @@ def run_experiment(
     oommf: str | None = None,
     *,
     finish: str | None = None,
+    temperature: float | None = None,
     anyway: bool = False,
 ) -> Result:
     """Calibrate, fit, train, finish, cosimulate and report.
@@ -103,6 +104,8 @@ def run_experiment(
         instead of the experiment's
     oommf : str, optional
         command that starts OOMMF
+    temperature : float, optional
+        of the junctions (K), instead of the experiment's
     anyway : bool
         verify in full micromagnetics whatever the reduced networks do
 
@@ -113,11 +116,13 @@ def run_experiment(
         network ran to the end in full micromagnetics
     """
     experiment, card = load_experiment(path)
-    expect_cold(card, "a run")
-    experiment = override(experiment, engine=engine, finish=finish)
+    card = card if temperature is None else card.at(temperature)
+    temperature = card.conditions.temperature
+    experiment = override(experiment, engine=engine, finish=finish, temperature=temperature)
     choice = choose_engine(experiment.engine, oommf)
-    if choice.recorded and experiment.finish != "none":
-        say("finish: none, because what OOMMF recorded is of networks as they were trained")
+    if experiment.finish != "none" and (choice.recorded or temperature):
+        why = "at a temperature noise is larger than what it mends" if temperature else RECORDED
+        say(f"finish: none, because {why}")
         experiment = override(experiment, finish="none")
     finisher = None if experiment.finish == "none" else choose_engine(experiment.finish, oommf)
     if experiment.generate.tasks:  # a bad file is told before anything is computed
@@ -132,11 +137,12 @@ def _run(
 ) -> Result:
     stages = Stages(folder)
     calibration, model_path = folder / "calibration.nc", folder / "model.nc"
+    spread = experiment.spread if experiment.chips_differ else None
     stages.do(
         "calibrate",
-        [card.to_json(), choice.name, experiment.calibration.model_dump()],
+        [card.to_json(), choice.name, experiment.calibration.model_dump(), spread and spread.model_dump()],
         [calibration],
-        lambda: calibrate_stage(card, choice, experiment.calibration, calibration),
+        lambda: calibrate_stage(card, choice, experiment.calibration, calibration, spread=spread),
     )
     source = [files.digest(calibration), experiment.model, experiment.reach]
     stages.do(
@@ -147,9 +153,10 @@ def _run(
     )
     _train(experiment, model_path, folder, stages)
     tasks, recognises = worth_verifying(experiment, stages.results, anyway)
-    paths = _finish(tasks, finisher, folder, stages)
+    paths = _finish(experiment, tasks, finisher, folder, stages)
+    _foretell(experiment, card, tasks, folder, stages)
     _verdict(experiment, choice, paths, recognises, folder, stages, anyway)
-    summary = summarise(experiment, card, stages)
+    summary = summarise(experiment, card, stages.results, stages.wall_s)
     with files.written_whole(folder / "summary.json") as temporary:
         temporary.write_text(files.to_json(summary, indent=1), encoding="utf-8")
     report_stage(folder)
@@ -161,13 +168,17 @@ def _run(
 
 
 def worth_verifying(experiment: Experiment, done: Result, anyway: bool) -> tuple[list[str], bool]:
-    """Tasks whose networks generate, and whether the recogniser beats guessing; all of them if ``anyway``."""
-    tasks = [
-        task
-        for task, result in zip(experiment.generate.tasks, done.get("train-generate", []), strict=True)
-        if anyway or result["generates"]
-    ]
-    return tasks, anyway or done["train-recognise"]["above_chance"]
+    """Tasks whose networks generate, and whether the recogniser beats guessing; all of them if ``anyway``.
+
+    Of several chips, most have to.
+    """
+    trained = by_task(done.get("train-generate", []))
+    tasks = [task for task in experiment.generate.tasks if anyway or _most(trained[task_name(task)], "generates")]
+    return tasks, anyway or _most(done["train-recognise"], "above_chance")
+
+
+def _most(results: list[Result], key: str) -> bool:
+    return 2 * sum(result[key] for result in results) > len(results)
 
 
 def _claim(folder: Path) -> None:
@@ -184,39 +195,61 @@ def _claim(folder: Path) -> None:
     files.check_writable(folder / "summary.json")
 
 
-def network_paths(experiment: Experiment, folder: Path) -> dict[str, Path]:
-    """Where the generator of each task is kept."""
-    return {task: folder / f"network-{task_name(task)}.nc" for task in experiment.generate.tasks}
+def network_path(experiment: Experiment, folder: Path, name: str, chip: int, kind: str = "network") -> Path:
+    """Where the network of a task and a chip is kept."""
+    return folder / f"{kind}-{name}{f'-chip{chip}' if experiment.chips > 1 else ''}.nc"
 
 
 def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stages) -> None:
     model, digest = load_model(model_path), files.digest(model_path)
-    outs = network_paths(experiment, folder)
-    if outs:
-        settings = experiment.generate
+    settings, chips = experiment.generate, range(experiment.chips)
+    differ = experiment.spread.model_dump() if experiment.chips_differ else None
+
+    def one(chip: int, nodes: int) -> Any:
+        return model if differ is None else of_chip(model, experiment.spread, nodes, chip)
+
+    if settings.tasks:
         # The target's values, not only its name: a user's CSV may have changed.
-        wanted = targets(list(outs), settings.ticks(model)).tolist()
-        stages.do(
-            "train-generate",
-            [digest, settings.model_dump(mode="json", exclude={"full_periods"}), wanted],
-            list(outs.values()),
-            lambda: generate_stage(model, model_path, settings, outs),
-        )
-    recogniser = folder / f"network-{RECOGNISE}.nc"
+        wanted = targets(list(settings.tasks), settings.ticks(model)).tolist()
+        outs = {
+            (task, chip): network_path(experiment, folder, task_name(task), chip)
+            for task in settings.tasks
+            for chip in chips
+        }
+
+        def generate() -> list[Result]:
+            found = []
+            for chip in chips:
+                named = f"{CHIP}{chip}" if experiment.chips > 1 else ""
+                where = {task: outs[task, chip] for task in settings.tasks}
+                found += generate_stage(one(chip, settings.topology.nodes), model_path, settings, where, named)
+            return found
+
+        full = {"full_periods", "full_seeds"}
+        made_from = [digest, settings.model_dump(mode="json", exclude=full), wanted, differ, experiment.chips]
+        stages.do("train-generate", made_from, list(outs.values()), generate)
+    recognise = experiment.recognise
+    recognisers = [network_path(experiment, folder, RECOGNISE, chip) for chip in chips]
     stages.do(
         "train-recognise",
-        [digest, experiment.recognise.model_dump(mode="json", exclude={"full_trials"})],
-        [recogniser],
-        lambda: recognise_stage(model, model_path, experiment.recognise, recogniser),
+        [digest, recognise.model_dump(mode="json", exclude={"full_trials"}), differ, experiment.chips],
+        recognisers,
+        lambda: [
+            recognise_stage(one(chip, recognise.topology.nodes), model_path, recognise, recognisers[chip])
+            for chip in chips
+        ],
     )
 
 
-def _finish(tasks: list[str], finisher: Choice | None, folder: Path, stages: Stages) -> list[Path]:
+def _finish(
+    experiment: Experiment, tasks: list[str], finisher: Choice | None, folder: Path, stages: Stages
+) -> list[Path]:
     """Networks finished for full micromagnetics: the files to verify."""
-    trained = [folder / f"network-{task_name(task)}.nc" for task in tasks]
+    places = [(task_name(task), chip) for task in tasks for chip in range(experiment.chips)]
+    trained = [network_path(experiment, folder, *place) for place in places]
     if finisher is None or not trained:
         return trained
-    finished = [folder / f"finished-{task_name(task)}.nc" for task in tasks]
+    finished = [network_path(experiment, folder, *place, "finished") for place in places]
     networks, model = load_networks(trained)
 
     def work() -> list[Result]:
@@ -227,6 +260,16 @@ def _finish(tasks: list[str], finisher: Choice | None, folder: Path, stages: Sta
 
     stages.do("finish", [_digests(trained), finisher.name], finished, work)
     return finished
+
+
+def _foretell(experiment: Experiment, card: DeviceCard, tasks: list[str], folder: Path, stages: Stages) -> None:
+    """What room temperature would do to networks that were trained at 0 K."""
+    if card.conditions.temperature:
+        return
+    names = [*map(task_name, tasks), RECOGNISE]
+    paths = [network_path(experiment, folder, name, 0) for name in names]
+    networks, model = load_networks(paths)
+    stages.do("foretell", [_digests(paths), ROOM], [], lambda: foretell(networks, model, ROOM))
 
 
 def _verdict(
@@ -240,172 +283,25 @@ def _verdict(
 ) -> None:
     record = folder / "cosimulation.nc"
     if paths:
-        periods = experiment.generate.full_periods
+        periods, seeds = experiment.generate.full_periods, experiment.generate.full_seeds
         networks, model = load_networks(paths)
-        how = How(anyway=anyway, kick=not (choice.recorded or choice.outside))
+        how = How(anyway=anyway, kick=not (choice.recorded or choice.outside or model.temperature))
         stages.do(
             "cosimulate-generate",
-            [_digests(paths), choice.name, periods, anyway],
+            [_digests(paths), choice.name, periods, anyway, seeds if model.temperature else None],
             [record],
-            lambda: verdict_generate(networks, model, choice, periods, record, how),
+            lambda: verdict_generate(networks, model, choice, periods, record, how, seeds=seeds),
         )
     if recognises:
-        recogniser = folder / f"network-{RECOGNISE}.nc"
-        (network,), model = load_networks([recogniser])
+        recognisers = [network_path(experiment, folder, RECOGNISE, chip) for chip in range(experiment.chips)]
         trials = experiment.recognise.full_trials
-        stages.do(
-            "cosimulate-recognise",
-            [files.digest(recogniser), choice.name, trials],
-            [],
-            lambda: verdict_recognise(network, model, choice, trials),
-        )
+
+        def recognise() -> list[Result]:
+            return [verdict_recognise(*_alone(path), choice, trials) for path in recognisers]
+
+        stages.do("cosimulate-recognise", [_digests(recognisers), choice.name, trials], [], recognise)
 
 
-def summarise(experiment: Experiment, card: DeviceCard, stages: Stages) -> Result:
-    """The figures of a run, as ``summary.json`` holds them; those of full micromagnetics only of what ran there."""
-    done = stages.results
-    calibration, fit = done["calibrate"], done["fit"]
-    verdicts = {verdict["task"]: verdict for verdict in done.get("cosimulate-generate", [])}
-    finishes = {finish["task"]: finish for finish in done.get("finish", [])}
-    generated = {}
-    for reduced in done.get("train-generate", []):
-        name = task_name(reduced["task"])
-        generated[name] = {
-            "seed": reduced["seed"],
-            "period_s": reduced["period_s"],
-            "generates": reduced["generates"],
-            "words": reduced["words"],
-            "nrmse_reduced": reduced["nrmse"],
-            "nrmse_taught": reduced["nrmse_taught"],
-            "shape_error_reduced": reduced["shape_error"],
-            "phase_drift_per_period_reduced": reduced["phase_drift_per_period"],
-            "periods_reduced": reduced["periods"],
-            "washouts_reduced": reduced["washouts"],
-            "outside_share_reduced": reduced["outside_share"],
-            "finish": finishes.get(name),
-            "verified": name in verdicts and not verdicts[name]["stopped"],
-            **({} if name not in verdicts else _in_full(verdicts[name])),
-        }
-    trained, full = done["train-recognise"], done.get("cosimulate-recognise")
-    recognised = {
-        "classes": trained["classes"],
-        "seed": trained["seed"],
-        "accuracy_reduced": trained["accuracy"],
-        "trials_reduced": trained["trials"],
-        "chance": trained["chance"],
-        "above_chance": trained["above_chance"],
-        "words": trained["words"],
-        "confusion_reduced": trained["confusion"],
-        "outside_share_reduced": trained["outside_share"],
-        "verified": full is not None,
-    }
-    if full is not None:
-        recognised |= {
-            "engine_full": full["engine"],
-            "accuracy_full": full["accuracy_full"],
-            "trials_full": full["trials"],
-            "confusion_full": full["confusion"],
-            "outside_share_full": full["outside_share"],
-        }
-    verified = recognised["verified"] or any(one["verified"] for one in generated.values())
-    return {
-        "name": experiment.name,
-        "outcome": "verified" if verified else "nothing to verify",
-        "words": _words(fit, generated, recognised, verified),
-        "device": json.loads(card.to_json()),
-        "engine": {"name": calibration["engine"], "version": calibration["engine_version"]},
-        "calibration": {key: calibration[key] for key in ("device_ns", "wall_s", "trajectories", "tick_s")},
-        "reduced_model": {key: fit[key] for key in FIT_FIGURES},
-        "generate": generated,
-        "recognise": recognised,
-        "wall_s": stages.wall_s,
-        "experiment": experiment.model_dump(mode="json"),
-        "versions": versions(),
-        "made": {key: value for key, value in stamp().items() if key != "versions"},
-    }
-
-
-FIT_FIGURES = (
-    "kind",
-    "verdict",
-    "words",
-    "reach",
-    "reach_curve",
-    "holdout_nrmse",
-    "us_per_device_tick",
-    "outside_share",
-    "params",
-    "scale",
-)
-
-
-def _in_full(verdict: Result) -> Result:
-    """What full micromagnetics said about a generator."""
-    return {
-        "engine_full": verdict["engine"],
-        "nrmse_full": verdict["nrmse_full"],
-        "shape_error_full": verdict["shape_error_full"],
-        "nrmse_reduced_over_periods_full": verdict["nrmse_reduced"],
-        "periods_full": verdict["periods"],
-        "phase_drift_per_period": verdict["phase_drift_per_period"],
-        "max_node_difference": verdict["max_node_difference"],
-        "outside_share_full": verdict["outside_share"],
-        "stopped": verdict["stopped"],
-        "model_error": verdict.get("model_error"),
-        "kick": verdict.get("kick"),
-        **{key: verdict[key] for key in TWO_ENGINES if key in verdict},
-    }
-
-
-def _words(fit: Result, generated: Result, recognised: Result, verified: bool) -> list[str]:
-    """What a reader has to know, the most important first."""
-    told = [] if verified else ["Nothing to verify in full micromagnetics: everything is saved; what to change:"]
-    told += [] if fit["verdict"] == "good" else [fit["words"]]
-    told += [one["words"] for one in generated.values() if not one["generates"]]
-    told += [
-        f"{name}: the reduced model is wrong where this network goes"
-        for name, g in generated.items()
-        if g.get("stopped")
-    ]
-    kicks = {name: g["kick"] for name, g in generated.items() if g.get("kick")}
-    told += [_kicked(name, kick) for name, kick in kicks.items() if not kick["returns"]]
-    told += [] if recognised["above_chance"] else [recognised["words"]]
-    if not verified:
-        told.append(
-            "'spinloom tune DEVICE.toml --out EXPERIMENT.toml' finds an operating point, or says what to change"
-        )
-    return told
-
-
-def _kicked(name: str, kick: Result) -> str:
-    """What a kick from which a network does not return means."""
-    errors = kick["shape_error_after"]
-    return (
-        f"{name}: does not return from a kick of {kick['size']:g} in m within {len(errors)} periods (shape error "
-        f"{errors[-1]:.2g}); noise may throw it off too: try another --seed, or more --noise in training"
-    )
-
-
-def results_table(summary: Result) -> Table:
-    """The outcome of a run, for a terminal."""
-    table = Table(title=f"{summary['name']}: {summary['outcome']}", box=None, title_justify="left")
-    for heading in ("task", "period (ns)", "NRMSE reduced", "NRMSE full", "drift (mrad/period)", "after a kick"):
-        table.add_column(heading, justify="left" if heading == "task" else "right")
-    for name, g in summary["generate"].items():
-        drift, kick = g.get("phase_drift_per_period"), g.get("kick")
-        table.add_row(
-            f"generate {name}",
-            f"{g['period_s'] * 1e9:.3f}",
-            f"{_number(g['nrmse_reduced'])} ({g['periods_reduced']} periods)",
-            f"{_number(g['nrmse_full'])} ({g['periods_full']} periods)" if "nrmse_full" in g else "not verified",
-            "" if drift is None else f"{1e3 * drift:+.2f}",
-            "" if kick is None else "returns" if kick["returns"] else "does not return",
-        )
-    r = summary["recognise"]
-    full = f"{r['accuracy_full']:.1%} of {r['trials_full']}" if r["verified"] else "not verified"
-    table.add_row("recognise", "", f"{r['accuracy_reduced']:.1%} of {r['trials_reduced']}", full, "", "")
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "diverged" if value is None else f"{value:.4f}"
+def _alone(path: Path) -> tuple[TrainedNetwork, CalibratedModel]:
+    (network,), model = load_networks([path])
+    return network, model

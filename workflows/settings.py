@@ -13,6 +13,7 @@ from spinloom.device_models.calibration import Protocol
 from spinloom.device_models.card import DeviceCard, explain, load_card, read_toml
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.spread import Spread
 from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Topology
 from spinloom.networks.training import WASHOUT, Training
@@ -77,6 +78,8 @@ class GenerateSettings(_Periodic):
         each of them, by the worst; full micromagnetics runs after the first
     free_periods, full_periods : int
         of each free run with the reduced model, and in full micromagnetics
+    full_seeds : int
+        noises in full micromagnetics, above 0 K
     """
 
     tasks: tuple[str, ...] = ("sine", "triangle", "harmonics")
@@ -86,6 +89,7 @@ class GenerateSettings(_Periodic):
     washouts: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(default=(5, 7, 10), min_length=1)
     free_periods: int = Field(default=1000, ge=1, le=1_000_000)
     full_periods: int = Field(default=20, ge=1, le=1_000_000)
+    full_seeds: int = Field(default=4, ge=1, le=1000)
     topology: Topology = Topology(spectral_radius=0.616, feedback=1.84, bias=0.59, gain=0.85)
     training: Training = Training()
 
@@ -160,8 +164,14 @@ class Experiment(_Settings):
         name of a card in ``data/devices``, or a card's file beside the experiment
     engine : str
         full engine for calibration and verdict; ``auto`` is OOMMF where it is found and works
+    temperature : float, optional
+        of the junctions (K); the card's if not given
+    chips : int
+        how many chips are trained and verified; figures are medians over them
+    spread : Spread
+        how the junctions of a chip differ
     finish : {"embedded", "oommf", "none"}
-        where generators are finished before the verdict
+        where generators are finished before the verdict, at 0 K
     model : str
         kind of the reduced model; ``auto`` is what reaches farthest
     reach : float or "auto"
@@ -171,12 +181,26 @@ class Experiment(_Settings):
     name: str = Field(min_length=1, max_length=80, pattern=r"^[\w.+-]+$")
     device: str = "disc60"
     engine: str = "auto"
+    temperature: float | None = Field(default=None, ge=0, le=1500)
+    chips: int = Field(default=1, ge=1, le=1000)
+    spread: Spread = Spread()
     finish: Literal["embedded", "oommf", "none"] = "embedded"
     calibration: Protocol = Protocol()
     model: str = "auto"
     reach: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     generate: GenerateSettings = GenerateSettings()
     recognise: RecogniseSettings = RecogniseSettings()
+
+    @property
+    def chips_differ(self) -> bool:
+        """Whether there is any spread."""
+        return self.spread != Spread()
+
+    @model_validator(mode="after")
+    def _chips_need_a_spread(self) -> Self:
+        if self.chips > 1 and not self.chips_differ:
+            raise ValueError(f"chips: expected 1 without a [spread], got {self.chips}; say how junctions differ")
+        return self
 
 
 def experiment_toml(experiment: Experiment, words: str) -> str:
@@ -189,8 +213,24 @@ def experiment_toml(experiment: Experiment, words: str) -> str:
         a line of comment
     """
     differs = _differing(experiment.model_dump(mode="json"), Experiment(name="defaults").model_dump(mode="json"))
+    return toml(differs, words)
+
+
+def toml(values: dict[str, Any], words: str) -> str:
+    """A nested dictionary as the text of a TOML file, under a comment.
+
+    Examples
+    --------
+    >>> print(toml({"name": "one", "part": {"size": [1.0, 2.0]}}, "a comment"), end="")
+    # a comment
+    <BLANKLINE>
+    name = "one"
+    <BLANKLINE>
+    [part]
+    size = [1.0, 2.0]
+    """
     lines = [f"# {words}"]
-    for name, table in _tables(differs):
+    for name, table in _tables(values):
         lines += ["", *([f"[{name}]"] if name else []), *(f"{key} = {json.dumps(table[key])}" for key in table)]
     return "\n".join(lines) + "\n"
 
@@ -233,13 +273,17 @@ def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     """
     path = _shipped_experiment(Path(path))
     try:
-        experiment = Experiment.model_validate(_over(Experiment(name="defaults").model_dump(), read_toml(path)))
+        given = read_toml(path)
+        defaults = Experiment(name="defaults").model_dump()
+        if given.get("spread"):
+            defaults["calibration"] = Protocol.of_population().model_dump()
+        experiment = Experiment.model_validate(_over(defaults, given))
     except ValidationError as error:
         raise SpinloomError(explain(error, str(path))) from None
     generate = experiment.generate
     tasks = tuple(str(_inside(path, task)) if task.endswith(".csv") else task for task in generate.tasks)
     experiment = experiment.model_copy(update={"generate": generate.model_copy(update={"tasks": tasks})})
-    return experiment, load_card(_device_path(path, experiment.device))
+    return experiment, load_card(_device_path(path, experiment.device), experiment.temperature)
 
 
 def _shipped_experiment(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
-from spinloom.networks.measures import GENERATES, RESTLESS, against_chance
+from spinloom.networks.measures import GENERATES, GENERATES_WARM, RESTLESS, against_chance, mean_error
 from spinloom.networks.seeds import JUDGES, stream
 from spinloom.networks.series import CLOCK, Demand, demand, figures, warning
 from spinloom.networks.store import TrainedNetwork, save_network
@@ -59,16 +60,16 @@ def learn_generate(
     f : (period_ticks, S, K) ndarray
         targets
     results : list of dict
-        ``task, seed, nrmse, shape_error, phase_drift_per_period, periods, washouts, period_s,
+        ``task, seed, nrmse, nrmse_mean, shape_error, phase_drift_per_period, periods, washouts, period_s,
         outside_share``; errors are the largest over the washouts, the drift is the one of the
-        worst NRMSE, and None where the output does not oscillate; ``nrmse_taught``, the error of
-        the ridge read-out while the target itself feeds back; ``generates``, and in ``words`` why
-        not and what to change; of the series ``band_hz, variance_beyond, still_share``
-        (:func:`spinloom.networks.series.demand`)
+        worst NRMSE, and None where the output does not oscillate; ``nrmse_mean``, the error of the
+        average period; ``nrmse_taught``, that of the ridge read-out while the target itself feeds
+        back; ``generates``, and in ``words`` why not and what to change; of the series ``band_hz,
+        variance_beyond, still_share`` (:func:`spinloom.networks.series.demand`)
     """
     f = targets([task for task, _ in jobs], settings.ticks(model)) if f is None else f
     ticks = len(f)
-    weights = draw(settings.topology, [seed for _, seed in jobs], f.shape[2])
+    weights = on_devices(model, draw(settings.topology, [seed for _, seed in jobs], f.shape[2]))
     what = f"train {', '.join(dict.fromkeys(task_name(task) for task, _ in jobs))}"
     clock = settings.topology.clock_period(ticks)
     asked = told_beforehand(model, f, [task_name(task) for task, _ in jobs], clock is not None)
@@ -78,10 +79,30 @@ def learn_generate(
     forced = taught_error(model.scaled, trained.weights.with_readout(trained.ridge), f, clock=clock)
     for k, ((task, seed), summary) in enumerate(zip(jobs, summaries, strict=True)):
         summary |= {"task": task, "seed": seed, "period_s": ticks * model.tick}
-        summary |= {"nrmse_taught": float(forced.nrmse[k]), "generates": summary["nrmse"] <= GENERATES}
-        summary |= {**figures(asked[k]), "words": words(summary, float(forced.restless[k]), clock is not None)}
+        enough = GENERATES_WARM if model.temperature else GENERATES
+        summary |= {"nrmse_taught": float(forced.nrmse[k]), "generates": summary["nrmse"] <= enough}
+        summary |= figures(asked[k])
+        if model.temperature:
+            summary["words"] = warm_words(summary)
+        else:
+            summary["words"] = words(summary, float(forced.restless[k]), clock is not None)
         model.region.warn(summary["outside_share"], f"{task_name(task)}, seed {seed}")
     return trained, f, summaries
+
+
+def on_devices(model: CalibratedModel, weights: Weights) -> Weights:
+    """Networks whose nodes are the devices of a model, one each, where it has several.
+
+    Raises
+    ------
+    SpinloomError
+        for networks of another size
+    """
+    if model.deviations is None:
+        return weights
+    if weights.nodes != len(model.deviations):
+        raise SpinloomError(f"nodes: expected {len(model.deviations)}, one for each junction, got {weights.nodes}")
+    return weights.with_devices(np.tile(np.arange(weights.nodes), (weights.networks, 1)))
 
 
 def told_beforehand(model: CalibratedModel, f: np.ndarray, names: list[str], clocked: bool) -> list[Demand]:
@@ -117,6 +138,25 @@ def words(result: dict[str, Any], restless: float, clocked: bool) -> str:
     return (
         f"{name} is not generated ({told}): the nodes can represent it but the free run leaves it; more --noise, a "
         "larger --ridge, another --seed" + ("; less --feedback" if clocked else f", or a clock ({CLOCK})")
+    )
+
+
+def warm_words(result: dict[str, Any]) -> str:
+    """The same of noisy nodes: whether noise or what the nodes can represent stands in the way."""
+    name, error, mean = task_name(result["task"]), result["nrmse"], result["nrmse_mean"]
+    told = f"NRMSE {error:.2g} in free run, {mean:.2g} of its average period"
+    if result["generates"]:
+        return f"{name} is generated ({told})"
+    if result["shape_error"] < 0.5 * error:
+        return f"{name} is not generated ({told}): it keeps its shape and loses its time; give it a clock ({CLOCK})"
+    if mean < 0.5 * error:
+        return (
+            f"{name} is not generated ({told}): noise limits it; more --nodes, a larger --ridge, a clock ({CLOCK}) "
+            "without --feedback, a larger junction or a harder drive"
+        )
+    return (
+        f"{name} is not generated ({told}): the nodes cannot represent it at this noise; lengthen the period "
+        f"(--period-ticks), take more --nodes, or a clock ({CLOCK})"
     )
 
 
@@ -168,10 +208,12 @@ def judge(model: CalibratedModel, weights: Weights, f: np.ndarray, settings: Gen
         ]
     nrmse = np.stack([run.nrmse for run in runs])
     shape, drift = np.stack([run.shape_error for run in runs]), np.stack([run.phase_drift for run in runs])
+    mean = np.stack([mean_error(run.z, run.f) for run in runs])
     worst = nrmse.argmax(axis=0)
     return [
         {
             "nrmse": float(nrmse[worst[k], k]),
+            "nrmse_mean": float(mean[:, k].max()),
             "shape_error": float(shape[:, k].max()),
             "phase_drift_per_period": None if np.isnan(drift[worst[k], k]) else float(drift[worst[k], k]),
             "periods": periods,
@@ -183,7 +225,7 @@ def judge(model: CalibratedModel, weights: Weights, f: np.ndarray, settings: Gen
 
 
 def generate_stage(
-    model: CalibratedModel, model_path: Path, settings: GenerateSettings, outs: dict[str, Path]
+    model: CalibratedModel, model_path: Path, settings: GenerateSettings, outs: dict[str, Path], named: str = ""
 ) -> list[dict[str, Any]]:
     """Train one network for each task and save it.
 
@@ -191,6 +233,8 @@ def generate_stage(
     ----------
     outs : dict
         where the network of each task goes
+    named : str
+        what is put behind the name of each network
 
     Returns
     -------
@@ -201,7 +245,7 @@ def generate_stage(
         files.check_writable(out)
     results = []
     for network, out in zip(generators(model, settings, list(outs)), outs.values(), strict=True):
-        save_network(network, out, model_path)
+        save_network(replace(network, name=network.name + named), out, model_path)
         results.append({**network.settings["reached"], "out": str(out)})
     return results
 
@@ -223,6 +267,7 @@ def generators(
             f=f[:, k],
             settings={**settings.model_dump(mode="json", exclude={"tasks"}), "reached": results[k]},
             clock=settings.topology.clock_period(len(f)),
+            deviations=model.deviations,
         )
         for k, task in enumerate(tasks)
     ]
@@ -253,7 +298,7 @@ def train_recognise(
     told = progress("train and test recognition", 2 * ticks * len(seeds)) if tell else nullcontext(lambda _: None)
     with told as advance:
         for seed in seeds:
-            weights = draw(settings.topology, [seed], len(CLASSES))
+            weights = on_devices(model, draw(settings.topology, [seed], len(CLASSES)))
             first, second = (stream(seed, purpose) for purpose in ("training trials", "test trials"))
             seen = recognise(node, weights, trials=settings.train_trials, rng=first, progress=advance, **timing)
             w_out = train_classifier(seen.features[0], seen.classes[0], len(CLASSES), settings.ridge)
@@ -317,4 +362,5 @@ def recogniser(model: CalibratedModel, settings: RecogniseSettings) -> TrainedNe
         period_ticks=settings.ticks(model),
         f=np.zeros((settings.ticks(model), len(CLASSES))),
         settings={**settings.model_dump(mode="json"), "reached": result},
+        deviations=model.deviations,
     )

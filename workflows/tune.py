@@ -21,7 +21,8 @@ from spinloom.device_models.provenance import data_folder, stamp
 from spinloom.networks.measures import GENERATES
 from spinloom.networks.tasks import task_name
 from spinloom.networks.training import Training
-from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, fit_model, load_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, load_model, save_model
 from spinloom.workflows.advice import advise
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say

@@ -10,8 +10,12 @@ quadrature of the point-dipole kernel, which converges geometrically with distan
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
+from scipy.signal import fftconvolve
+
+from spinloom.device_models.card import Geometry
 
 _NEAR = 5.0
 _ORDER = 5
@@ -49,6 +53,32 @@ def demag_tensor(shape: tuple[int, int, int], cell: tuple[float, float, float]) 
     values[:, near] = _newell(octant[near], edges)
     values[:, ~near] = _quadrature(offsets[~near], edges)
     return _mirror(values.reshape(6, *shape))
+
+
+@lru_cache(maxsize=4096)
+def demag_factors(geometry: Geometry) -> tuple[float, float, float]:
+    """Demagnetisation factors of a layer that is magnetised uniformly, averaged over its volume.
+
+    Parameters
+    ----------
+    geometry : Geometry
+
+    Returns
+    -------
+    N : (3,) tuple of float
+        along x, y and z; their sum is 1
+
+    Examples
+    --------
+    >>> cube = Geometry(shape="box", size=(4e-9, 4e-9, 4e-9), cell=(2e-9, 2e-9, 2e-9))
+    >>> [round(N, 4) for N in demag_factors(cube)]
+    [0.3333, 0.3333, 0.3333]
+    """
+    mask = geometry.mask().astype(float)
+    # How many pairs of cells are apart by each offset.
+    pairs = np.round(fftconvolve(mask, mask[::-1, ::-1, ::-1]))
+    x, y, z = (demag_tensor(geometry.shape_cells, geometry.cell)[:3] * pairs).sum(axis=(1, 2, 3)) / mask.sum()
+    return (float(x), float(y), float(z))
 
 
 def _mirror(octant: np.ndarray) -> np.ndarray:

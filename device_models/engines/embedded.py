@@ -13,14 +13,14 @@ import numpy as np
 
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.equilibria import equilibria
-from spinloom.device_models.engines.fields import linear_field
+from spinloom.device_models.engines.fields import Blended, linear_field
 from spinloom.device_models.engines.llg import Motion, advance, llg, longest_step
 from spinloom.device_models.engines.mirrors import in_order
-from spinloom.device_models.engines.thermal import normals, split
+from spinloom.device_models.engines.thermal import thermal_normals
 from spinloom.device_models.engines.vectors import Components, combine, components, pick
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
-from spinloom.device_models.noise import streams
+from spinloom.device_models.noise import Stream, stream
 from spinloom.device_models.scan import advance as advance_rows
 from spinloom.device_models.scan import drive
 from spinloom.device_models.system import checked_field
@@ -35,20 +35,20 @@ class Layers(NamedTuple):
         components of m
     which : (n,) int array
         which device each is
-    noise : (n, 2) uint32 array, or None
-        random stream of each; None if no device is warm
+    noise : Stream, or None
+        random numbers of each; None if no device is warm
     """
 
     x: Any
     y: Any
     z: Any
     which: Any
-    noise: Any = None
+    noise: Stream | None = None
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["field", "motion", "equilibria", "axis", "longest"],
+    data_fields=["field", "motion", "equilibria", "axis", "offset", "longest"],
     meta_fields=["tick", "steps"],
 )
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,8 @@ class EmbeddedNode:
         that devices start from
     axis : three (devices,) arrays
         of the read-out
+    offset : (devices,) array
+        of the read-out
     longest : (devices,) array
         longest step (s)
     tick : float
@@ -76,6 +78,7 @@ class EmbeddedNode:
     motion: Motion
     equilibria: Components
     axis: Components
+    offset: Any
     longest: Any
     tick: float
     steps: int
@@ -94,7 +97,7 @@ class EmbeddedNode:
         """Put ``n`` devices in equilibrium without a drive and without noise; ``seed`` is of the thermal field."""
         which = jnp.asarray(which_devices(n, devices, self.devices))
         x, y, z = pick(self.equilibria, which)
-        return Layers(x, y, z, which, None if self.motion.heat is None else streams(seed, n))
+        return Layers(x, y, z, which, None if self.motion.heat is None else stream(seed, n))
 
     def step(self, state: Layers, inputs: Any) -> Layers:
         """Advance every device by one tick under its held drive."""
@@ -110,10 +113,10 @@ class EmbeddedNode:
         motion = self.motion.at(which)
         rhs, noise, thermal = llg(motion, self.field.at(which)), None, None
         if state.noise is not None:
-            noise, now = split(state.noise)
+            noise, now = state.noise.next()
 
             def thermal(step: Any, dt: Any) -> Components:
-                return combine((motion.heat / jnp.sqrt(dt), normals(now, step, state.x.shape[0])))
+                return combine((motion.heat / jnp.sqrt(dt), thermal_normals(now, step, state.x.shape[0])))
 
         return Layers(*advance(rhs, state[:3], inputs[:, 0], duration, steps, most, thermal), which, noise)
 
@@ -124,8 +127,9 @@ class EmbeddedNode:
         return state._replace(x=x / length, y=y / length, z=z / length)
 
     def observe(self, state: Layers) -> Any:
-        """Signal of each device, (n,): ``<m>`` along the axis of its read-out."""
-        return (self.moment(state) * jnp.stack(pick(self.axis, state.which), axis=-1)).sum(axis=-1)
+        """Signal of each device, (n,): ``<m>`` along the axis of its read-out, and what its amplifier adds."""
+        along = (self.moment(state) * jnp.stack(pick(self.axis, state.which), axis=-1)).sum(axis=-1)
+        return along + self.offset[state.which]
 
     def moment(self, state: Layers) -> Any:
         """``<m>`` of each device, (n, 3): the average over its magnetic cells."""
@@ -138,7 +142,7 @@ class EmbeddedEngine:
     Parameters
     ----------
     cards : DeviceCard or sequence of DeviceCard
-        devices that differ need meshes of the same shape, up to their scale
+        devices that differ need meshes of the same shape, up to their scale and the height of their cells
     tick : float
         duration of one tick (s)
     initial : (nx, ny, nz, 3) ndarray, optional
@@ -176,10 +180,11 @@ class EmbeddedEngine:
             x, y, z = jnp.repeat(m[:, :, None], len(self.cards), axis=2)
             start = (x, y, z)
         self.node = EmbeddedNode(
-            field=field,
+            field=field.quick() if isinstance(field, Blended) else field,
             motion=Motion.of(self.cards),
             equilibria=start,
             axis=components([card.readout.axis for card in self.cards]),
+            offset=jnp.asarray([card.readout.offset for card in self.cards]),
             longest=jnp.asarray(longest),
             tick=self.tick,
             steps=int(np.ceil(self.tick / longest).max()),
@@ -250,7 +255,7 @@ def _held(node: EmbeddedNode, state: Layers, row: tuple[Any, Any]) -> tuple[Laye
 
 
 def _check_meshes(cards: Sequence[DeviceCard]) -> None:
-    """Whether the fields of these cards follow from one mesh, up to its scale."""
+    """Whether the fields of these cards follow from one mesh, up to its scale and the height of its cells."""
     first = cards[0].geometry
     for card in cards[1:]:
         geometry = card.geometry
@@ -260,10 +265,11 @@ def _check_meshes(cards: Sequence[DeviceCard]) -> None:
                 "engine need the same magnetic cells: scale the cell with the size"
             )
         ratios = np.divide(geometry.cell, first.cell)
-        if np.ptp(ratios) > 1e-9 * ratios[0]:
+        if abs(ratios[1] - ratios[0]) > 1e-9 * ratios[0]:
             raise SpinloomError(
                 f"cards: the cell of {card.name} is {_edges(geometry)}, that of {cards[0].name} {_edges(first)}; "
-                "devices of one engine need cells of the same proportions: scale all edges by the same factor"
+                "devices of one engine need cells of the same proportions in the plane: scale their edges along x and y by the "
+                "same factor"
             )
 
 

@@ -3,14 +3,15 @@
 Exchange, demagnetisation and uniaxial anisotropy are all linear in m, so on the magnetic
 cells their sum is one matrix, which the mirrors of the mesh split into four. Above about a
 thousand cells it costs more than a convolution does. Devices that differ share what follows
-from the mesh alone, and each has its own factors. All maps are pytrees, so that they are
-arguments of compiled functions.
+from the mesh alone, and each has its own factors; where their cells are of different heights,
+they share the matrices of a few heights. All maps are pytrees, so that they are arguments of
+compiled functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,36 +20,46 @@ import jax.numpy as jnp
 import numpy as np
 
 from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.engines.blocks import (
+    Block,
+    demagnetisation,
+    laplacian,
+    multiply,
+    parts_of_cells,
+    split_blocks,
+)
 from spinloom.device_models.engines.convolution import Convolved
-from spinloom.device_models.engines.demag import PAIRS, demag_tensor
+from spinloom.device_models.engines.demag import demag_tensor
 from spinloom.device_models.engines.factors import Factors, neighbour_weights
+from spinloom.device_models.engines.flatness import Blend, alike, blend
 from spinloom.device_models.engines.mirrors import Mirrors, NoMirrors, in_order
 from spinloom.device_models.engines.vectors import Components, FieldMap, combine, pick
 
 DENSE_LIMIT = 1000
 
 
-def linear_field(cards: Sequence[DeviceCard], mask: np.ndarray) -> Dense | Shared | Convolved:
+def linear_field(cards: Sequence[DeviceCard], mask: np.ndarray) -> Dense | Shared | Blended | Convolved:
     """The map m -> H (A/m) of exchange, demagnetisation and anisotropy, without the bias field.
 
     Parameters
     ----------
     cards : sequence of DeviceCard
-        on meshes of the same shape, up to their scale
+        on meshes of the same shape, up to their scale and the height of their cells
     mask : (nx, ny, nz) bool ndarray
         the magnetic cells
 
     Returns
     -------
-    field : Dense, Shared or Convolved
+    field : Dense, Shared, Blended or Convolved
         ``field.at(which)`` maps three components of (cells, n) each to the same, cells in the order of
         :func:`spinloom.device_models.engines.mirrors.in_order`, for a batch whose members are the
         devices ``which``, (n,) int
     """
     if mask.sum() > DENSE_LIMIT:
         return Convolved.of(cards, mask)
-    same = all(_field_values(card) == _field_values(cards[0]) for card in cards)
-    return Dense.of(cards[0], mask) if same else Shared.of(cards, mask)
+    if all(_field_values(card) == _field_values(cards[0]) for card in cards):
+        return Dense.of(cards[0], mask)
+    return Shared.of(cards, mask) if alike(cards) else Blended.of(cards, mask)
 
 
 def _field_values(card: DeviceCard) -> tuple:
@@ -74,17 +85,17 @@ class Dense:
     def of(cls, card: DeviceCard, mask: np.ndarray) -> Dense:
         """The whole field of one card."""
         magnetisation, stiffness, anisotropy, axis = (np.asarray(value) for value in Factors.of([card]))
-        matrix = -magnetisation * _demagnetisation(card, mask)
+        matrix = -magnetisation * demagnetisation(demag_tensor(mask.shape, card.geometry.cell), mask)
         local = anisotropy * axis * axis.T
         for a in range(3):
-            matrix[a, :, a, :] += stiffness * _laplacian(card, mask)
+            matrix[a, :, a, :] += stiffness * laplacian(neighbour_weights(card), mask)
             for b in range(3):
                 matrix[a, :, b, :] += local[a, b] * np.eye(mask.sum())
-        return cls(*_split(matrix, in_order(mask)[1]))
+        return cls(*split_blocks(matrix, in_order(mask)[1]))
 
     def at(self, which: Any) -> FieldMap:
         """The map for a batch; all devices have the same."""
-        return partial(_multiply, self)
+        return partial(multiply, self.blocks, self.mirrors)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["demagnetisation", "laplacian", "factors"], meta_fields=[])
@@ -108,10 +119,10 @@ class Shared:
     @classmethod
     def of(cls, cards: Sequence[DeviceCard], mask: np.ndarray) -> Shared:
         """The field of some cards."""
-        demagnetisation = Dense(*_split(_demagnetisation(cards[0], mask), in_order(mask)[1]))
-        whole = _laplacian(cards[0], mask)
-        laplacian = tuple(jnp.asarray(base.T @ whole @ base) for base in _bases(demagnetisation.mirrors, len(whole)))
-        return cls(demagnetisation, laplacian, Factors.of(cards))
+        tensor = demag_tensor(mask.shape, cards[0].geometry.cell)
+        shared = Dense(*split_blocks(demagnetisation(tensor, mask), in_order(mask)[1]))
+        parts = _in_parts(laplacian(neighbour_weights(cards[0]), mask), shared.mirrors)
+        return cls(shared, parts, Factors.of(cards))
 
     def at(self, which: Any) -> FieldMap:
         """The map for a batch."""
@@ -123,7 +134,7 @@ class Shared:
 
         def field(m: Components) -> Components:
             return combine(
-                (-factors.magnetisation, _multiply(self.demagnetisation, m)),
+                (-factors.magnetisation, self.demagnetisation.at(which)(m)),
                 (factors.stiffness, (exchange(m[0]), exchange(m[1]), exchange(m[2]))),
                 (1, factors.local(m)),
             )
@@ -131,92 +142,85 @@ class Shared:
         return field
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["matrix"], meta_fields=["rows"])
+def _in_parts(matrix: np.ndarray, mirrors: Mirrors | NoMirrors) -> tuple[jnp.ndarray, ...]:
+    return tuple(jnp.asarray(base.T @ matrix @ base) for base in parts_of_cells(mirrors, len(matrix)))
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["blocks", "changes", "exchange", "factors", "blend"],
+    meta_fields=["mirrors"],
+)
 @dataclass(frozen=True, eq=False)
-class Block:
-    """A matrix on some parts of the components.
+class Blended:
+    """Matrices of a few flatnesses for devices whose cells differ in height too.
 
     Attributes
     ----------
-    matrix : (size, size) array
-    rows : tuple of (int, int, int)
-        component, which of its parts, and how many rows that part has
+    blocks : tuple of Block
+        m -> -H / Ms of one flatness
+    changes : tuple of arrays
+        for each block by how much those of other flatnesses differ, side by side: (size, (K - 1) size)
+    exchange : tuple of tuples of arrays
+        for each part of a component the sum over neighbours in the plane, in units of the cell's edge along x, and
+        that over those above and below, where there are any
+    factors : Factors
+    blend : Blend
+    mirrors : Mirrors or NoMirrors
     """
 
-    matrix: Any
-    rows: tuple[tuple[int, int, int], ...]
+    blocks: tuple[Block, ...]
+    changes: tuple[Any, ...]
+    exchange: tuple[tuple[Any, ...], ...]
+    factors: Factors
+    blend: Blend
+    mirrors: Mirrors | NoMirrors
 
+    @classmethod
+    def of(cls, cards: Sequence[DeviceCard], mask: np.ndarray) -> Blended:
+        """The field of some cards."""
+        tensors, parts = blend(cards)
+        _, mirrors = in_order(mask)
+        (blocks, mirrors), *others = (split_blocks(demagnetisation(tensor, mask), mirrors) for tensor in tensors)
+        each = zip(*(blocks for blocks, _ in others), strict=True)
+        changes = tuple(jnp.concatenate([block.matrix for block in same], axis=1) for same in each)
+        x, y, _ = neighbour_weights(cards[0])
+        directions = [(x, y, 0.0), (0.0, 0.0, 1.0)][: 1 + (mask.shape[2] > 1)]
+        sums = (_in_parts(laplacian(weights, mask), mirrors) for weights in directions)
+        return cls(blocks, changes, tuple(zip(*sums, strict=True)), Factors.of(cards), parts, mirrors)
 
-def _multiply(field: Dense, m: Components) -> Components:
-    split = [field.mirrors.parts(v) for v in m]
-    found: list[list[Any]] = [list(parts) for parts in split]
-    for block in field.blocks:
-        result = block.matrix @ jnp.concatenate([split[component][part] for component, part, _ in block.rows])
-        at = 0
-        for component, part, size in block.rows:
-            found[component][part] = result[at : at + size]
-            at += size
-    x, y, z = (field.mirrors.whole(parts) for parts in found)
-    return (x, y, z)
+    def quick(self) -> Blended:
+        """The same with single precision where it costs nothing.
 
+        The changes are a few hundredths of the whole, so its rounding is less than what a blend lacks. It is no
+        smooth function of m any more, though, so a descent to where the torque vanishes would not arrive.
+        """
+        return replace(self, changes=tuple(matrix.astype(jnp.float32) for matrix in self.changes))
 
-def _split(matrix: np.ndarray, mirrors: Mirrors | NoMirrors) -> tuple[tuple[Block, ...], Mirrors | NoMirrors]:
-    """Blocks of a matrix (3, cells, 3, cells) that couple with each other, and the mirrors that it commutes with."""
-    cells = matrix.shape[1]
-    bases = _bases(mirrors, cells)
-    coupled = np.abs(matrix).max(axis=(1, 3)) > 0
-    groups = [[0, 1, 2]] if coupled[0, 2] or coupled[1, 2] else [[0, 1], [2]]
-    if isinstance(mirrors, Mirrors) and _mixes(matrix, mirrors, bases):
-        return _split(matrix, NoMirrors())
-    blocks = []
-    for part in range(len(bases)):
-        for group in groups:
-            used = [(component, mirrors.partner(component, part)) for component in group]
-            rows = [[bases[p].T @ matrix[a, :, b, :] @ bases[q] for b, q in used] for a, p in used]
-            sizes = tuple((component, p, bases[p].shape[1]) for component, p in used)
-            blocks.append(Block(jnp.asarray(np.block(rows)), sizes))
-    return tuple(blocks), mirrors
+    def at(self, which: Any) -> FieldMap:
+        """The map for a batch."""
+        factors, parts = pick(self.factors, which), pick(self.blend, which)
+        share, *shares = -factors.magnetisation * parts.weights
+        weights = jnp.stack(shares)[:, None, :].astype(self.changes[0].dtype)
+        ties = (factors.stiffness, factors.stiffness * parts.layers)
+        own = [-factors.magnetisation * missed for missed in parts.own]
 
+        def bound(part: Any, matrices: Any) -> Any:
+            return sum(tie * (matrix @ part) for tie, matrix in zip(ties, matrices, strict=False))
 
-def _bases(mirrors: Mirrors | NoMirrors, cells: int) -> list[np.ndarray]:
-    """(cells, size) for each part, orthonormal columns."""
-    return [part.T for part in mirrors.parts(np.eye(cells))]
+        def field(m: Components) -> Components:
+            split = [self.mirrors.parts(v) for v in m]
+            found: list[list[Any]] = [list(map(bound, parts, self.exchange)) for parts in split]
+            for block, change in zip(self.blocks, self.changes, strict=True):
+                v = jnp.concatenate([split[component][part] for component, part, _ in block.rows])
+                weighted = (weights * v.astype(weights.dtype)).reshape(-1, v.shape[1])
+                result = share * (block.matrix @ v) + (change @ weighted).astype(v.dtype)
+                at = 0
+                for component, part, size in block.rows:
+                    found[component][part] += result[at : at + size]
+                    at += size
+            x, y, z = (self.mirrors.whole(parts) for parts in found)
+            rest = (own[0] * m[0], own[1] * m[1], own[2] * m[2])
+            return combine((1, (x, y, z)), (1, rest), (1, factors.local(m)))
 
-
-def _mixes(matrix: np.ndarray, mirrors: Mirrors, bases: list[np.ndarray]) -> bool:
-    """Whether the map of a part has more than its partners."""
-    rng = np.random.default_rng(0)
-    most = 1e-10 * np.abs(matrix).sum(axis=(2, 3)).max()
-    for part in range(len(bases)):
-        for component in range(3):
-            inside = bases[mirrors.partner(component, part)]
-            answer = matrix[:, :, component, :] @ (inside @ rng.uniform(-1, 1, inside.shape[1]))
-            for to in range(3):
-                kept = bases[mirrors.partner(to, part)]
-                if np.abs(answer[to] - kept @ (kept.T @ answer[to])).max(initial=0) > most:
-                    return True
-    return False
-
-
-def _demagnetisation(card: DeviceCard, mask: np.ndarray) -> np.ndarray:
-    """(3, cells, 3, cells): H[a, i] = -Ms sum_bj N[a, i, b, j] m[b, j]."""
-    index = np.transpose(in_order(mask)[0])
-    tensor = demag_tensor(mask.shape, card.geometry.cell)
-    offset = index[:, None, :] - index[None, :, :] + np.array(mask.shape) - 1
-    pair = tensor[:, offset[..., 0], offset[..., 1], offset[..., 2]]
-    matrix = np.empty((3, len(index), 3, len(index)))
-    for a in range(3):
-        for b in range(3):
-            matrix[a, :, b, :] = pair[PAIRS[a][b]]
-    return matrix
-
-
-def _laplacian(card: DeviceCard, mask: np.ndarray) -> np.ndarray:
-    """(cells, cells): the sum over neighbours of (m_j - m_i) (d_x / d_ij)^2."""
-    index = np.transpose(in_order(mask)[0])
-    step = np.abs(index[:, None, :] - index[None, :, :])
-    laplacian = np.zeros((len(index), len(index)))
-    for axis, weight in enumerate(neighbour_weights(card)):
-        neighbour = (step[..., axis] == 1) & (step.sum(axis=-1) == 1)
-        laplacian += weight * (neighbour - np.diag(neighbour.sum(axis=1)))
-    return laplacian
+        return field

@@ -209,7 +209,8 @@ def advance(
 
     def step(i: Any, m: Components) -> Components:
         h = jnp.where(i < steps, dt, 0.0)
-        warm = None if thermal is None else thermal(i, dt)
+        # Once a step: without the barrier, the compiler draws the same numbers again for every use of them.
+        warm = None if thermal is None else jax.lax.optimization_barrier(thermal(i, dt))
         k1 = rhs(m, u, warm)
         k2 = rhs(combine((1, m), (h / 2, k1)), u, warm)
         k3 = rhs(combine((1, m), (h / 2, k2)), u, warm)

@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from scipy.constants import Boltzmann
 
 from spinloom.device_models.card import MU0, DeviceCard
 from spinloom.device_models.engines.vectors import Components
+from spinloom.device_models.noise import normals
 
 
 def thermal_strength(card: DeviceCard) -> float:
@@ -35,17 +37,8 @@ def thermal_strength(card: DeviceCard) -> float:
     return math.sqrt(power)
 
 
-def split(noise: Any) -> tuple[Any, Any]:
-    """Streams to go on with, and streams for now."""
-    both = jax.vmap(jax.random.split)(noise)
-    return both[:, 0], both[:, 1]
-
-
-def normals(noise: Any, step: Any, cells: int) -> Components:
-    """Standard normal numbers for a step, three components of (cells, n)."""
-
-    def of_member(key: Any) -> Any:
-        return jax.random.normal(jax.random.fold_in(key, step), (3, cells))
-
-    x, y, z = jax.vmap(of_member, out_axes=-1)(noise)
+def thermal_normals(keys: Any, step: Any, cells: int) -> Components:
+    """Standard normal numbers for a step of a tick, three components of (cells, n), from the keys (n, 2)."""
+    now = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
+    x, y, z = normals(now, (3, cells)).transpose(1, 2, 0).astype(jnp.float64)
     return (x, y, z)

@@ -14,7 +14,8 @@ from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.ubermag import card_toml
-from spinloom.reduced_models.model import fit_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import save_model
 
 LINE = re.compile(
     r"u = ([+-][\d.]+)  (.+?)\s+([+-][\d.]+) ± ([\d.]+)   (?:embedded|reduced) ([+-][\d.]+) ± ([\d.]+)   ([+-][\d.]+)"

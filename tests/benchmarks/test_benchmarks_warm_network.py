@@ -9,7 +9,8 @@ import pytest
 from spinloom.device_models.calibration import Protocol, calibrate
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.networks.store import save_network
-from spinloom.reduced_models.model import fit_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import save_model
 from spinloom.workflows.settings import GenerateSettings, RecogniseSettings, override
 from spinloom.workflows.train import generators, recogniser
 

@@ -13,8 +13,8 @@ from spinloom.device_models.calibration import Protocol, calibrate
 from spinloom.device_models.engines.demag import demag_tensor
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.llg import spin_torque_field
+from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.macrospin import MacrospinModel
-from spinloom.reduced_models.model import fit_model
 from spinloom.reduced_models.rollout import RolloutScore, simulate, single_ticks
 
 TICK = 7.5e-12

@@ -17,8 +17,9 @@ from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
+from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.flow_map import FlowMap
-from spinloom.reduced_models.model import FORMAT, KIND, WITHOUT_MEMORY, fit_model, load_model, save_model
+from spinloom.reduced_models.model import FORMAT, KIND, WITHOUT_MEMORY, load_model, save_model
 from spinloom.reduced_models.reach import HOLD_OUT, held_out
 from spinloom.reduced_models.region import OutsideCalibration
 

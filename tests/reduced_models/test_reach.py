@@ -13,8 +13,9 @@ from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.reduced_models import model as models
 from spinloom.reduced_models import reach
+from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.flow_map import FlowMap
-from spinloom.reduced_models.model import fit_model, load_model, save_model
+from spinloom.reduced_models.model import load_model, save_model
 from spinloom.reduced_models.reach import held_out, verdict
 from spinloom.reduced_models.region import OutsideCalibration
 from spinloom.reduced_models.rollout import single_ticks

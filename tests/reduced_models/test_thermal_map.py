@@ -15,7 +15,8 @@ from spinloom.networks.tasks import target
 from spinloom.networks.topology import Topology, draw
 from spinloom.networks.trials import generate
 from spinloom.reduced_models import thermal_fit
-from spinloom.reduced_models.model import fit_model, load_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import load_model, save_model
 from spinloom.reduced_models.node import ReducedNode
 from spinloom.reduced_models.rollout import single_ticks
 from spinloom.reduced_models.thermal_fit import judge, likelihood

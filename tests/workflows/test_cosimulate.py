@@ -13,7 +13,8 @@ from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.store import load_network, save_network
 from spinloom.reduced_models import reach
-from spinloom.reduced_models.model import fit_model, load_model, save_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import load_model, save_model
 from spinloom.workflows.cosimulate import compare, verdict_generate
 from spinloom.workflows.full_runs import How, foretold, side_by_side
 from spinloom.workflows.recalibrate import join_calibration, recalibrate

@@ -49,7 +49,7 @@ def test_a_second_call_does_nothing_again(small_run, experiment, spinloom):
     before = {path: path.stat().st_mtime_ns for path in (small_run / "stages").iterdir()}
     outcome = spinloom("run", experiment, "--out", small_run, "--json")
     assert outcome.code == 0
-    assert outcome.err.count("done before, kept") == 7
+    assert outcome.err.count("done before, kept") == 8
     assert {path: path.stat().st_mtime_ns for path in (small_run / "stages").iterdir()} == before
     assert outcome.json["generate"]["sine"]["nrmse_full"] > 0
 

@@ -14,7 +14,8 @@ from spinloom.device_models.calibration import Protocol, load_calibration
 from spinloom.device_models.card import load_card
 from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.ubermag import card_toml
-from spinloom.reduced_models.model import fit_model, load_model
+from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.model import load_model
 from spinloom.workflows import advice, finalists, search, tune
 from spinloom.workflows.settings import load_experiment
 from spinloom.workflows.tune import Wish, tune_stage
