@@ -279,8 +279,9 @@ def expect_cold(card: DeviceCard, what: str) -> None:
     """
     if card.conditions.temperature > 0:
         raise SpinloomError(
-            f"conditions.temperature: {what} works at 0 K so far, got {card.conditions.temperature:g} K for "
-            f"{card.name}; take a card, or a model, of 0 K. 'replay', 'calibrate', 'fit' and 'train' know temperature"
+            f"conditions.temperature: {what} works at 0 K, got {card.conditions.temperature:g} K for {card.name}; take "
+            "a card, or a model, of 0 K. At a temperature, 'design' chooses, 'run' does the rest, and 'cosimulate' "
+            "takes networks of 0 K too (--temperature)"
         )
 
 

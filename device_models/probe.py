@@ -135,8 +135,9 @@ def probe(card: DeviceCard, engine: Engine | None = None, progress: Callable[[fl
         np.full(len(u), TICK), u, starts, (lambda n: tell(0.9 * n / len(u))) if progress is not None else None
     )
     of = {member: [k for k, (_, name) in enumerate(batch) if name == member] for member in {b[1] for b in batch}}
-    levels = _levels(u, m, of, times, m_rest, axis)
-    above, below = (m[times.held - times.window : times.held, of[name]].mean(axis=0) @ axis for name in ("+", "-"))
+    levels = _levels(u, m, of, times, m_rest, card)
+    late = m[times.held - times.window : times.held]
+    above, below = (late[:, of[name]].mean(axis=0) @ axis + card.readout.offset for name in ("+", "-"))
     past = [
         {"u": level, "from_above": float(a), "from_below": float(b)}
         for level, a, b in zip(PAST, above, below, strict=True)
@@ -161,7 +162,7 @@ def probe(card: DeviceCard, engine: Engine | None = None, progress: Callable[[fl
         "quality": quality,
         "slope": float(slope_m @ axis),
         "slope_m": tuple(map(float, slope_m)),
-        "offset": float((full @ axis).mean()),
+        "offset": float((full @ axis).mean()) + card.readout.offset,
         "spread": float((full @ axis).std()),
         "spread_m": tuple(map(float, full.std(axis=(0, 1)))),
         "second": second,
@@ -274,7 +275,7 @@ def _turned(field: np.ndarray, k: int) -> np.ndarray:
 
 
 def _levels(
-    u: np.ndarray, m: np.ndarray, of: dict[str, list[int]], times: _Times, rest: np.ndarray, axis: np.ndarray
+    u: np.ndarray, m: np.ndarray, of: dict[str, list[int]], times: _Times, rest: np.ndarray, card: DeviceCard
 ) -> list[dict[str, Any]]:
     """How each held level ends: the smallest first."""
     late = m[times.held - times.window : times.held]
@@ -288,7 +289,7 @@ def _levels(
         rows.append(
             {
                 "u": float(u[times.held - 1, held]),
-                "signal": float(late[:, held].mean(axis=0) @ axis),
+                "signal": float(late[:, held].mean(axis=0) @ np.array(card.readout.axis)) + card.readout.offset,
                 "oscillation": float(wobble[1][held]),
                 "after_burst": float(wobble[1][burst]),
                 "precesses": any(goes_on),

@@ -8,7 +8,7 @@ from spinloom.device_models.card import DeviceCard
 
 
 def conductance(card: DeviceCard, r: np.ndarray) -> np.ndarray:
-    """Conductance of the junction (S), G = G_mean (1 + r TMR / (2 + TMR)).
+    """Conductance of the junction (S), G = G_mean (1 + (r - offset) TMR / (2 + TMR)).
 
     The conductance goes with the cosine of the angle to the reference layer between its
     values for parallel and antiparallel alignment (Slonczewski, Phys. Rev. B 39, 6995 (1989)).
@@ -17,7 +17,7 @@ def conductance(card: DeviceCard, r: np.ndarray) -> np.ndarray:
     ----------
     card : DeviceCard
     r : (...) ndarray
-        m . e_read
+        signal, m . e_read and the offset of the read-out, which is the amplifier's and not the junction's
 
     Returns
     -------
@@ -34,7 +34,7 @@ def conductance(card: DeviceCard, r: np.ndarray) -> np.ndarray:
     parallel = card.area / card.readout.RA
     tmr = card.readout.TMR
     mean = parallel * (2 + tmr) / (2 * (1 + tmr))
-    return mean * (1 + r * tmr / (2 + tmr))
+    return mean * (1 + (r - card.readout.offset) * tmr / (2 + tmr))
 
 
 def junction_power(card: DeviceCard, u: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def junction_power(card: DeviceCard, u: np.ndarray, r: np.ndarray) -> np.ndarray
     u : (...) ndarray
         drive
     r : (...) ndarray
-        m . e_read
+        signal
 
     Returns
     -------

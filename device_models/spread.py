@@ -137,12 +137,12 @@ class Spread(BaseModel):
         for name, value in (("n", n), ("seed", seed)):
             if value < 0:
                 raise SpinloomError(f"{name}: expected a whole number that is not negative, got {value}")
-        normals = np.array([np.random.default_rng([seed, k]).standard_normal(len(PARAMETERS)) for k in range(n)])
         values, vectors = np.linalg.eigh(_correlation(self.correlations))
-        # The symmetric root is one for any order of the parameters. Sums by row: those of a product vary with n.
         root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
         sigmas = np.array([getattr(self, name) for name in PARAMETERS])
-        return (normals.reshape(n, 1, -1) * root).sum(axis=2) * sigmas
+        # One by one: the last digits of a product of matrices depend on how many rows it has.
+        rows = [root @ np.random.default_rng([seed, k]).standard_normal(len(PARAMETERS)) for k in range(n)]
+        return np.reshape(rows, (n, len(PARAMETERS))) * sigmas
 
 
 def _pair(key: str) -> tuple[str, str]:
@@ -196,7 +196,7 @@ def vary(card: DeviceCard, deviation: Any, name: str | None = None) -> DeviceCar
     """
     name = card.name if name is None else name
     by = _checked(deviation, name)
-    scale = dict(zip(PARAMETERS, 1 + by, strict=True))
+    scale = dict(zip(PARAMETERS, (1 + by).tolist(), strict=True))
     along = (scale["diameter"], scale["diameter"], scale["thickness"])
     values = card.model_dump()
     values["name"] = name
@@ -219,7 +219,9 @@ def _checked(deviation: Any, name: str) -> np.ndarray:
     by = np.asarray(deviation, dtype=float)
     if by.shape != (len(PARAMETERS),) or not np.isfinite(by).all():
         got = f"shape {by.shape}" if by.shape != (len(PARAMETERS),) else f"{by.tolist()}"
-        raise SpinloomError(f"deviation: expected {len(PARAMETERS)} finite numbers ({', '.join(PARAMETERS)}), got {got}")
+        raise SpinloomError(
+            f"deviation: expected {len(PARAMETERS)} finite numbers ({', '.join(PARAMETERS)}), got {got}"
+        )
     for parameter, value in zip(PARAMETERS[:-1], by[:-1], strict=True):
         if value <= -1:
             raise SpinloomError(
@@ -231,11 +233,11 @@ def _checked(deviation: Any, name: str) -> np.ndarray:
 
 def _told(error: ValidationError, name: str) -> str:
     """Which spread is too large, or, of what is no parameter, all that is wrong."""
-    loc, first = error.errors()[0]["loc"], error.errors()[0]
+    first = error.errors()[0]
+    loc, got = first["loc"], first["input"]
     parameter = next((of for place, of in _FIELDS.items() if loc[: len(place)] == place), None)
     if parameter is None:
         return explain(error, name)
-    got = first["input"]
     got = f"; it would be {got:.3g}" if isinstance(got, float) and math.isfinite(got) else ""
     field = ".".join(map(str, loc))
     return f"{parameter}: {name} is no device: {field}: {first['msg']}{got}; lower the spread of {parameter}"

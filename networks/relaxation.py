@@ -86,10 +86,11 @@ def relax(
     _, guess = simulate(guide, weights, target=target, hold=hold, s=s, record="r")
     devices = which_devices(S * N, weights.which(), len(engine.cards))
     axes = np.array([card.readout.axis for card in engine.cards])[devices].reshape(S, N, 3)
+    offsets = np.array([card.readout.offset for card in engine.cards])[devices].reshape(S, N)
 
     def seen(m: np.ndarray) -> np.ndarray:
         """What the network sees of <m>, (..., S, N, 3) -> (..., S, N)."""
-        return ((m * axes).sum(axis=-1) - scale.mean) / scale.spread
+        return ((m * axes).sum(axis=-1) + offsets - scale.mean) / scale.spread
 
     m = np.stack([field[np.linalg.norm(field, axis=-1) > 0].mean(axis=0) for field in engine.equilibria])
     m, fed_back, fields = m[devices].reshape(S, N, 3), np.zeros((1, S, K)), None

@@ -136,10 +136,10 @@ def _of_population(
     shown = data.amplitude <= fit.amplitude
     one = Trajectories(data.nominal, data.tick, data.m, data.u, fit.m_start, data.amplitude)
     info: dict[str, Any] = {}
-    if fit.judged:
-        rms, correlation = ([getattr(one, name) for one in fit.judged] for name in ("rms", "correlation"))
-        worst = int(np.argmax(np.abs(np.array(rms) - 1)))
-        info["noise"] = {"off": fit.worst, "rms": rms[worst], "correlation": float(np.median(correlation))}
+    error = fit.worst
+    if fit.together is not None:
+        error = max(fit.together.off, fit.median)
+        info["noise"] = {**fit.together._asdict(), "off": error, "worst_device": fit.worst}
     curve = [{**point, "trajectories": len(fit.errors), "kind": expected} for point in fit.curve]
     before = np.concatenate([data.m_start[:, None], data.m[:, :-1]], axis=1)
     return CalibratedModel(
@@ -148,7 +148,7 @@ def _of_population(
         tick=data.tick,
         m_start=rest_of(fit.estimator, data.nominal, fit.m_start, data.tick),
         region=Region.from_calibration(before[shown], data.u[shown]),
-        holdout_nrmse=fit.median if fit.judged else fit.worst,
+        holdout_nrmse=error,
         scale=_scale(fit.estimator, one, fit.amplitude, share),
         info={
             **_origin(calibration),
@@ -223,7 +223,7 @@ def _scale(estimator: Any, data: Trajectories, amplitude: float, reach: float | 
     """Mean and spread of the signal over the drives of the largest amplitude, and how the device rings at rest."""
     card, axis, shown = data.card, data.card.readout.axis, data.shown(amplitude)
     m = shown.m[shown.amplitude == shown.amplitude.max()]
-    signal = m @ np.asarray(axis)
+    signal = m @ np.asarray(axis) + card.readout.offset
     if not signal.std() > 1e-9:
         raise SpinloomError(
             f"readout.axis: the signal m . e_read of {card.name} does not move ({signal.mean():g} throughout); "

@@ -227,7 +227,9 @@ class MacrospinLaw:
     normals = 0
 
     @classmethod
-    def of_card(cls, card: DeviceCard, tick: float, steps: int | None = None) -> MacrospinLaw:
+    def of_card(
+        cls, card: DeviceCard, tick: float, steps: int | None = None, factors: Any | None = None
+    ) -> MacrospinLaw:
         """The rigid layer of a card, without any calibration: its demagnetisation is that of its own mesh.
 
         Parameters
@@ -237,6 +239,8 @@ class MacrospinLaw:
             (s)
         steps : int, optional
             Runge-Kutta steps in a tick; as many as a fit takes if not given
+        factors : (3,) array_like, optional
+            demagnetisation factors; those of the card's mesh if not given
 
         Raises
         ------
@@ -252,7 +256,7 @@ class MacrospinLaw:
         (1, 3)
         """
         material, torque = card.material, card.torque
-        field = np.array(demag_factors(card.geometry)) * material.Ms
+        field = np.array(demag_factors(card.geometry) if factors is None else factors) * material.Ms
         if material.Ku:
             axis = np.abs(material.Ku_axis)
             if axis.max() < 1 - 1e-9:

@@ -130,7 +130,8 @@ class CalibratedModel:
         with jax.ensure_compile_time_eval():
             if self.deviations is not None:
                 return devices_of(self.estimator, self.card, self.m_start, self.tick, self.cards)
-            return ReducedNode.of(self.estimator.law(), self.m_start, self.card.readout.axis, self.tick)
+            read = self.card.readout
+            return ReducedNode.of(self.estimator.law(), self.m_start, read.axis, self.tick, read.offset)
 
     @property
     def scaled(self) -> Scaled:

@@ -64,7 +64,7 @@ class Reduced(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["laws", "m_start", "axes"],
+    data_fields=["laws", "m_start", "axes", "offsets"],
     meta_fields=["tick", "channels"],
 )
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class ReducedNode:
         duration of one tick (s)
     channels : tuple of str
         what the columns of the inputs mean
+    offsets : (devices,) array, optional
+        of the read-out, in units of m . e_read; none if not given
     """
 
     laws: Any
@@ -90,14 +92,16 @@ class ReducedNode:
     axes: Any
     tick: float
     channels: tuple[str, ...] = (DRIVE,)
+    offsets: Any = None
 
     traceable = True
 
     @classmethod
-    def of(cls, law: Law, m_start: Any, axis: Any, tick: float) -> ReducedNode:
+    def of(cls, law: Law, m_start: Any, axis: Any, tick: float, offset: float = 0.0) -> ReducedNode:
         """A node of one device."""
         laws = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], law)
-        return cls(laws, jnp.asarray(m_start)[None], jnp.asarray(axis)[None], tick)
+        start, axes = jnp.asarray(m_start)[None], jnp.asarray(axis)[None]
+        return cls(laws, start, axes, tick, offsets=jnp.asarray([offset], dtype=float))
 
     @classmethod
     def stack(cls, nodes: Sequence[ReducedNode]) -> ReducedNode:
@@ -142,10 +146,12 @@ class ReducedNode:
         return state._replace(x=x, noise=noise)
 
     def observe(self, state: Reduced) -> Any:
-        """The signal m . e_read, (n,)."""
+        """The signal m . e_read and what the amplifier adds, (n,)."""
         if self.devices == 1:
-            return self.moment(state) @ self.axes[0]
-        return (self.moment(state) * self.axes[state.which]).sum(axis=-1)
+            along = self.moment(state) @ self.axes[0]
+        else:
+            along = (self.moment(state) * self.axes[state.which]).sum(axis=-1)
+        return along if self.offsets is None else along + self.offsets[state.which]
 
     def moment(self, state: Reduced) -> Any:
         """``<m>``, (n, 3)."""

@@ -22,7 +22,7 @@ from spinloom.reduced_models.population import FEWEST, Population
 from spinloom.reduced_models.population_map import STATE, PopulationMap
 from spinloom.reduced_models.reach import verdict
 from spinloom.reduced_models.rollout import nrmse
-from spinloom.reduced_models.thermal_fit import SETTLES, Judged, judge, likelihood
+from spinloom.reduced_models.thermal_fit import SETTLES, Judged, judge, judge_all, likelihood
 from spinloom.reduced_models.thermal_population_map import ThermalPopulationMap
 
 Candidates = Sequence[dict[str, list[Any]]]
@@ -55,10 +55,12 @@ class PopulationFit:
     amplitude : float
         of the largest drives that it was fitted to
     errors : (devices,) ndarray
-        of each unseen device within the amplitude, the worst roll-out NRMSE; of a warm one, by how much its noise is
-        off (:class:`spinloom.reduced_models.thermal_fit.Judged`)
+        of each unseen device within the amplitude, the worst roll-out NRMSE; of a warm one, what the rms of the noise
+        that its ticks must have had differs from the fitted one by
     judged : list of Judged
         of warm devices; empty for cold ones
+    together : Judged, optional
+        of all unseen devices, if they are warm: that of one alone is mostly chance
     search : list of dict
         candidates and their scores, JSON-able
     curve : list of dict
@@ -74,6 +76,7 @@ class PopulationFit:
     judged: list[Judged]
     search: list[dict[str, Any]]
     curve: list[dict[str, float]]
+    together: Judged | None = None
 
     @property
     def worst(self) -> float:
@@ -128,7 +131,7 @@ def devices_of(
             "fitted model; the device is not stable, or too far from the nominal one: narrow the spread, raise "
             "the bias, or calibrate with more devices"
         )
-    return replace(node, m_start=m)
+    return replace(node, m_start=m, offsets=jnp.asarray([card.readout.offset for card in cards]))
 
 
 def rest_of(estimator: PopulationMap, nominal: DeviceCard, m_start: Any, tick: float) -> np.ndarray:
@@ -214,10 +217,12 @@ def fit_up_to(data: Population, amplitude: float, candidates: Candidates | None 
     X, y, groups = shown.rows(max(1, int(SETTLES * data.u.shape[1])) if data.warm else 0)
     estimator, tried = _search(data.warm, candidates, X, y, groups, data.u.shape[1])
     m_start = shown.m_start[np.argmin(np.abs(shown.where).sum(axis=1))]
-    judged, errors = [], np.empty(0)
+    judged, errors, together = [], np.empty(0), None
     if data.warm:
-        judged = [_judge_warm(estimator, unseen.of(unseen.device == i)) for i in range(unseen.devices)]
-        errors = np.array([one.off for one in judged])
+        each = [unseen.of(unseen.device == i) for i in range(unseen.devices)]
+        warm = [(estimator.device(one.where[0], one.scale[0]), one.m, one.u) for one in each]
+        judged, together = [judge(*one) for one in warm], judge_all(warm)
+        errors = np.array([abs(one.rms - 1) for one in judged])
     else:
         errors = _worst_rollouts(estimator, unseen, m_start)
     return PopulationFit(
@@ -230,6 +235,7 @@ def fit_up_to(data: Population, amplitude: float, candidates: Candidates | None 
         judged=judged,
         search=tried,
         curve=[],
+        together=together,
     )
 
 
@@ -248,11 +254,6 @@ def _search(
     scores = zip(found.cv_results_["params"], found.cv_results_["mean_test_score"], strict=True)
     tried = [{"params": params, "score": float(score)} for params, score in scores]
     return clone(estimator).set_params(**found.best_params_).fit(X, y), tried
-
-
-def _judge_warm(estimator: ThermalPopulationMap, one: Population) -> Judged:
-    """What the trajectories of one device say."""
-    return judge(estimator.device(one.where[0], one.scale[0]), one.m, one.u)
 
 
 def _worst_rollouts(estimator: PopulationMap, unseen: Population, m_start: np.ndarray) -> np.ndarray:

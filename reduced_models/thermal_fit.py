@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ SETTLES = 0.1
 """Share of each trajectory that is left out: devices start from the equilibrium at 0 K and have to become warm."""
 MOST_ROWS = 200_000
 """About how many ticks are fitted to; of more, an even share of the trajectories."""
+_FIRST, _LAST = slice(None, -1), slice(1, None)
 
 
 class Judged(NamedTuple):
@@ -131,16 +132,23 @@ def likelihood(estimator: ThermalMap, X: np.ndarray, y: np.ndarray) -> float:
 
 
 def judge(estimator: ThermalMap, m: np.ndarray, u: np.ndarray) -> Judged:
-    """Innovations on trajectories that are (n, n_ticks, 3) and (n, n_ticks)."""
-    X, y, _ = _late_ticks(m, u)
-    xi, log_sigma = estimator.innovations(X, y)
-    density = log_density(xi, log_sigma)
-    xi = xi.reshape(len(m), -1, 2)
-    before, after = xi[:, :-1].reshape(-1, 2), xi[:, 1:].reshape(-1, 2)
-    correlation = np.abs(before.T @ after / len(before) / (xi**2).mean()).max()
-    rms = np.sqrt((xi**2).mean())
-    off = max(abs(rms - 1), correlation)
-    return Judged(float(off), float(rms), float(correlation), density)
+    """What trajectories of one device, (n, n_ticks, 3) and (n, n_ticks), say of its thermal map."""
+    return judge_all([(estimator, m, u)])
+
+
+def judge_all(devices: Iterable[tuple[ThermalMap, np.ndarray, np.ndarray]]) -> Judged:
+    """The same of several devices together: of each its thermal map, its trajectories and their drives."""
+    found = []
+    for estimator, m, u in devices:
+        X, y, _ = _late_ticks(m, u)
+        xi, log_sigma = estimator.innovations(X, y)
+        found.append((xi.reshape(len(m), -1, 2), log_density(xi, log_sigma)))
+    before, after = (np.concatenate([xi[:, span].reshape(-1, 2) for xi, _ in found]) for span in (_FIRST, _LAST))
+    square = np.concatenate([xi.reshape(-1, 2) for xi, _ in found]) ** 2
+    correlation = np.abs(before.T @ after / len(before) / square.mean()).max()
+    rms = np.sqrt(square.mean())
+    density = np.average([one for _, one in found], weights=[xi.size for xi, _ in found])
+    return Judged(float(max(abs(rms - 1), correlation)), float(rms), float(correlation), float(density))
 
 
 def _late_ticks(m: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -123,4 +123,4 @@ def warmed(law: Law, card: DeviceCard, m_start: Any, tick: float) -> ReducedNode
     True
     """
     noisy = WarmedLaw(law, jnp.asarray(scatter_of_a_tick(card, tick)))
-    return ReducedNode.of(noisy, m_start, card.readout.axis, tick)
+    return ReducedNode.of(noisy, m_start, card.readout.axis, tick, card.readout.offset)

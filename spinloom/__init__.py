@@ -19,6 +19,7 @@ from typing import Any
 _PUBLIC = {
     "DeviceCard": "device_models.card",
     "load_card": "device_models.card",
+    "Spread": "device_models.spread",
     "load_calibration": "device_models.calibration",
     "save_calibration": "device_models.calibration",
     "SpinloomError": "device_models.errors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,16 +17,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spinloom.device_models.calibration import Protocol, calibrate, save_calibration
+from spinloom.device_models.calibration import Design, Protocol, calibrate, save_calibration
 from spinloom.device_models.card import DeviceCard, load_card, parse_card, read_toml
+from spinloom.device_models.engines import ENGINES, Kind
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.oommf.installation import Installation, find_oommf
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.node import which_devices
+from spinloom.device_models.node import as_cards, which_devices
 from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.scan import drive
+from spinloom.device_models.spread import Spread
 from spinloom.device_models.system import read_field
+from spinloom.reduced_models import population_fit
 from spinloom.reduced_models.fit import fit_model
+from spinloom.reduced_models.macrospin import MacrospinLaw
 from spinloom.reduced_models.model import save_model
+from spinloom.reduced_models.node import ReducedNode
+from spinloom.reduced_models.warmed import warmed
 
 REFERENCES = ("disc60", "ellipse80x50", "pma50", "rect100x60")
 FINDS_OOMMF = {name: os.environ.get(name) for name in ("PATH", "OOMMFTCL", "SPINLOOM_OOMMF")}
@@ -301,3 +309,73 @@ def plain_low_pass() -> Plain:
 def as_plain() -> Callable[[LowPass], Plain]:
     """A node that JAX cannot trace, from one that it can."""
     return Plain
+
+
+@pytest.fixture(scope="session")
+def large_card(disc: DeviceCard) -> DeviceCard:
+    """A disc of 100 nm in a field that holds it at 300 K, of four cells."""
+    size, cell = (100e-9, 100e-9, 2e-9), (50e-9, 50e-9, 2e-9)
+    parts = {"bias": {"H": (0, 25.5e3, 0)}, "torque": {"P": 0.7, "J_max": 1e11}}
+    return altered(disc, geometry={"size": size, "cell": cell}, **parts)
+
+
+class RigidEngine:
+    """Layers that are rigid and rest where they start, as an engine: what they do follows from their cards alone."""
+
+    name, version, live, batched = "rigid", "1", True, True
+
+    def __init__(self, cards: Any, tick: float) -> None:
+        self.cards, self.tick = as_cards(cards), tick
+        fields = [np.broadcast_to(card.start.m, (*card.geometry.shape_cells, 3)) for card in self.cards]
+        self.equilibria = np.stack(
+            [one * card.geometry.mask()[..., None] for one, card in zip(fields, self.cards, strict=True)]
+        )
+        laws = [MacrospinLaw.of_card(card, tick) for card in self.cards]
+        self.node = ReducedNode.stack(
+            [warmed(law, card, card.start.m, tick) for law, card in zip(laws, self.cards, strict=True)]
+        )
+
+    def play(self, durations, inputs, fields=None, progress=None, *, devices=None, seed=0):  # type: ignore[no-untyped-def]
+        """Holds of one tick each, from equilibrium."""
+        assert fields is None
+        np.testing.assert_allclose(durations, self.tick)
+        state = self.node.start(inputs.shape[1], seed, devices)
+        _, m = drive(self.node, inputs, state, progress)
+        return None, m
+
+    def input(self, u: Any = None) -> str:
+        return ""
+
+    def costs(self, state: Any, wall_s: float, ticks: int) -> dict[str, float | None]:
+        return {}
+
+
+@pytest.fixture(scope="session")
+def rigid_engine() -> type[RigidEngine]:
+    """An engine whose answers are known; it may be opened by the name ``rigid`` where ``rigid_layers`` is used."""
+    return RigidEngine
+
+
+@pytest.fixture
+def rigid_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rigid layers in the table of engines."""
+    monkeypatch.setitem(ENGINES, "rigid", Kind(lambda cards, tick, *_: nullcontext(RigidEngine(cards, tick))))
+
+
+WAFER = Spread(diameter=0.03, RA=0.05, offset=0.02)
+
+
+@pytest.fixture(scope="session")
+def wafer_calibration(large_card: DeviceCard) -> Any:
+    """Fourteen rigid layers that differ, at 0 K, each under two drives."""
+    protocol = Protocol(trajectories=28, duration=6e-10, grades=())
+    design = Design.of(WAFER, protocol)
+    return calibrate(large_card, RigidEngine(design.cards(large_card), protocol.tick), protocol, design=design)
+
+
+@pytest.fixture(scope="session")
+def wafer_model(wafer_calibration: Any) -> Any:
+    """A map of them all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(population_fit, "COLD", [{"degree": [3], "coordinate_degree": [1]}])
+        return fit_model(wafer_calibration)

@@ -14,12 +14,14 @@ import numpy as np
 import xarray as xr
 
 from spinloom.device_models import calibration
-from spinloom.device_models.calibration import Protocol
+from spinloom.device_models.calibration import Design, Protocol
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import choose_engine, open_engine
+from spinloom.device_models.spread import Spread
 from spinloom.networks.store import TrainedNetwork
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import CalibratedModel
+from spinloom.workflows.chips import on_their_chips
 from spinloom.workflows.console import progress
 from spinloom.workflows.cosimulate import compare, verdict_recognise
 from spinloom.workflows.finish import finish_stage
@@ -27,6 +29,7 @@ from spinloom.workflows.full_runs import How
 from spinloom.workflows.run import run_experiment
 from spinloom.workflows.settings import RECOGNISE, GenerateSettings, RecogniseSettings, override
 from spinloom.workflows.train import generators, recogniser
+from spinloom.workflows.warm_verdict import SEEDS
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,15 @@ class Verdict:
     record: xr.Dataset | None = field(default=None, repr=False)
 
 
-def calibrate(card: DeviceCard, *, engine: str = "auto", oommf: str | None = None, **protocol: Any) -> xr.Dataset:
-    """Drive a device in full micromagnetics, and keep how it answered.
+def calibrate(
+    card: DeviceCard,
+    *,
+    engine: str = "auto",
+    oommf: str | None = None,
+    spread: Spread | None = None,
+    **protocol: Any,
+) -> xr.Dataset:
+    """Drive a device, or a population of them, in full micromagnetics, and keep how it answered.
 
     Parameters
     ----------
@@ -55,6 +65,8 @@ def calibrate(card: DeviceCard, *, engine: str = "auto", oommf: str | None = Non
         ``embedded``, ``oommf``, or ``auto``
     oommf : str, optional
         command that starts OOMMF
+    spread : Spread, optional
+        how the devices of a population differ; without it there is the one of the card
     **protocol
         fields of :class:`spinloom.device_models.calibration.Protocol`: ``tick`` (s),
         ``trajectories``, ``duration`` (s), ``seed``, ``grades``, ``per_grade``
@@ -72,12 +84,14 @@ def calibrate(card: DeviceCard, *, engine: str = "auto", oommf: str | None = Non
     >>> dict(data["m"].sizes)
     {'trajectory': 4, 'tick': 10, 'component': 3}
     """
-    how = override(Protocol(), **protocol)
+    how = override(Protocol() if spread is None else Protocol.of_population(), **protocol)
+    design = None if spread is None else Design.of(spread, how)
+    cards = [card] if design is None else design.cards(card)
     with (
-        open_engine(choose_engine(engine, oommf), card, how.tick) as opened,
+        open_engine(choose_engine(engine, oommf), cards, how.tick) as opened,
         progress(f"calibrate, {how.n_trajectories} devices", how.n_ticks) as advance,
     ):
-        return calibration.calibrate(card, opened, how, advance)
+        return calibration.calibrate(card, opened, how, advance, design)
 
 
 def fit(dataset: xr.Dataset, kind: str = "auto", reach: float | str = "auto") -> CalibratedModel:
@@ -162,6 +176,8 @@ def cosimulate(
     method: str = "",
     anyway: bool = False,
     kick: bool = False,
+    temperature: float | None = None,
+    seeds: int = SEEDS,
 ) -> Verdict:
     """Run a trained network with every node in full micromagnetics.
 
@@ -184,15 +200,20 @@ def cosimulate(
         run on where the reduced model turns out to be wrong after a few periods
     kick : bool
         turn every node by 0.1 at the end, and see whether the output returns
+    temperature : float, optional
+        of all nodes (K); the model's if not given. Above 0 K statistics over several noises are compared
+    seeds : int
+        how many noises, of a network that generates
 
     Returns
     -------
     verdict : Verdict
     """
     choice, how = choose_engine(engine, oommf), How(method, anyway=anyway, kick=kick)
+    (network,), model = on_their_chips([network], model)
     if network.task == RECOGNISE:
-        return Verdict(verdict_recognise(network, model, choice, trials, how))
-    record, (figures,) = compare([network], model, choice, periods, how)
+        return Verdict(verdict_recognise(network, model, choice, trials, how, temperature))
+    record, (figures,) = compare([network], model, choice, periods, how, temperature=temperature, seeds=seeds)
     return Verdict(figures, record)
 
 

@@ -17,7 +17,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.reference import calibration_path, reference_calibration
 from spinloom.device_models.spread import Spread
 from spinloom.workflows.console import progress, say
-from spinloom.workflows.probe import advised
+from spinloom.workflows.probe import advised, stays
 
 
 def read_grades(text: str) -> tuple[float, ...]:
@@ -96,6 +96,8 @@ def calibrate_stage(
     else:
         if probe:
             advised(card.at(0))
+        if card.conditions.temperature:
+            stays(card)
         dataset = _computed(card, choice, protocol, out, None if spread is None else Design.of(spread, protocol))
         save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")

@@ -99,17 +99,21 @@ def probe(
     oommf: Oommf = None,
     out: Annotated[Path | None, typer.Option(help="Keep all that was found (JSON).")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it (SVG).")] = None,
+    temperature: Temperature = None,
     as_json: Json = False,
 ) -> None:
     """Try a device in full micromagnetics: what is quiet, what switches or precesses, resonance, response; and advise.
 
-    Example: `spinloom probe data/devices/rect100x60.toml --plot probe.svg`
+    All of that is of 0 K; at a temperature it is told too how the device fluctuates at rest, and whether it stays.
+
+    Examples: `spinloom probe data/devices/rect100x60.toml --plot probe.svg`,
+    `spinloom probe data/devices/disc60.toml --temperature 300`
     """
     from spinloom.device_models.card import load_card
     from spinloom.device_models.engines import choose_engine
     from spinloom.workflows.probe import probe_stage
 
-    emit(probe_stage(load_card(device), choose_engine(engine, oommf), out, plot), as_json)
+    emit(probe_stage(load_card(device, temperature), choose_engine(engine, oommf), out, plot), as_json)
 
 
 @app.command()
@@ -609,6 +613,10 @@ def yield_(
     ] = None,
     factors: Annotated[str, typer.Option(help="Multiples of the spread that are tried.")] = "0.2,0.4,0.6,1,1.4",
     chips: Annotated[int, typer.Option(help="Of each spread.")] = 50,
+    nrmse: Annotated[
+        list[float] | None,
+        typer.Option(help="Largest error, for each task in turn. [default: 1.25 times that of equal junctions]"),
+    ] = None,
     nodes: Nodes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the chips.")] = 0,
     as_json: Json = False,
@@ -627,7 +635,8 @@ def yield_(
     settings = wanted.generate
     settings = override(settings, topology=override(settings.topology, nodes=nodes).model_dump())
     differ = wanted.spread if spread is None else read_spread(spread)
-    emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, seed), as_json)
+    how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ())}
+    emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, **how), as_json)
 
 
 @app.command()

@@ -325,17 +325,15 @@ def point_of(row: dict[str, Any]) -> Point:
 
 
 def judged(card: DeviceCard, points: list[Point], wish: Wish) -> list[dict[str, Any]]:
-    """Finalists with every number of nodes: errors on fresh seeds, and the share of chips that do it."""
+    """Finalists with every number of nodes, on fresh seeds, the cheapest first; ``yield``, ``accuracy`` unknown."""
     rows = []
-    total = len(points) * len(wish.nodes)
-    with progress(f"judge {len(points)} junctions, {wish.chips} chips each", total) as advance:
-        for point, nodes in itertools.product(points, wish.nodes):
-            one = Point(**{**asdict(point), "nodes": nodes})
-            row = evaluate(card, [one], wish, SEEDS["choice"])[0]
-            row |= yields(card, one, wish) if row["score"] <= 1 else {"yield": 0.0}
-            rows.append({**row, "accuracy": None})
+    with progress(f"judge {len(points)} junctions with {len(wish.nodes)} numbers of nodes", len(wish.nodes)) as advance:
+        for nodes in wish.nodes:
+            for network in range(len(POINTS)):
+                some = [Point(**{**asdict(point), "nodes": nodes}) for point in points if point.network == network]
+                rows += evaluate(card, some, wish, SEEDS["choice"]) if some else []
             advance(1)
-    return rows
+    return [{**row, "yield": None, "accuracy": None} for row in sorted(rows, key=lambda row: row["energy"])]
 
 
 def yields(card: DeviceCard, point: Point, wish: Wish) -> dict[str, Any]:
@@ -370,18 +368,28 @@ def _on_chips(
     nominal: DeviceCard, point: Point, wish: Wish, numbers: list[int]
 ) -> tuple[Rigid, list[DeviceCard], np.ndarray]:
     """Junctions of some chips, and which of them is at which node, (chips, N)."""
-    cards = [device for number in numbers for device in chip(nominal, wish.spread, point.nodes, number)]
-    which = np.arange(len(cards)).reshape(len(numbers), point.nodes)
-    return rigid(cards, [point.period] * len(cards)), cards, which
+    cards = [nominal, *(device for number in numbers for device in chip(nominal, wish.spread, point.nodes, number))]
+    which = 1 + np.arange(len(cards) - 1).reshape(len(numbers), point.nodes)
+    # Read-outs are one design: the nominal device sets them.
+    return rigid(cards, [point.period] * len(cards)).as_first(), cards, which
 
 
 def cheapest(card: DeviceCard, rows: list[dict[str, Any]], wish: Wish) -> dict[str, Any] | None:
-    """The row of the least energy per period that does what is asked, its ``accuracy`` added; None if none does."""
-    good = [row for row in rows if row["score"] <= 1 and row["yield"] >= wish.least_yield]
-    for row in sorted(good, key=lambda row: row["energy"]):
+    """The row of the least energy per period that does what is asked; None if none does.
+
+    From the cheapest on, ``yield`` and then ``accuracy`` are added to the rows whose errors are small enough.
+    """
+    for row in rows:
+        if row["score"] > 1:
+            continue
+        row |= yields(card, point_of(row), wish)
+        told = f"{row['nodes']} junctions of {1e9 * row['diameter']:.0f} nm at {row['voltage']:.2g} V"
+        say(f"{told}: {row['yield']:.0%} of {wish.chips} chips do it")
+        if row["yield"] < wish.least_yield:
+            continue
         if wish.accuracy:
             row["accuracy"] = heard(card, point_of(row), wish)
-            say(f"recognition with {row['nodes']} junctions of {1e9 * row['diameter']:.0f} nm: {row['accuracy']:.0%}")
+            say(f"{told}: {row['accuracy']:.0%} of waveforms recognised")
         if not wish.accuracy or row["accuracy"] >= wish.accuracy:
             return row
     return None
@@ -434,7 +442,7 @@ def design_stage(card: DeviceCard, folder: Path, wish: Wish, verify: bool = True
         )
     seen = judged(card, finalists(rows), wish)
     best = cheapest(card, seen, wish)
-    chosen = best or min(seen, key=lambda row: (-row["yield"], row["score"]))
+    chosen = best or min(seen, key=lambda row: (-(row["yield"] or 0.0), row["score"]))
     result: dict[str, Any] = {
         "outcome": "nothing does it" if best is None else "found",
         "chosen": chosen,
@@ -502,11 +510,12 @@ def words(found: bool, row: dict[str, Any], wish: Wish) -> str:
     errors = ", ".join(f"{task_name(task)} {row[f'nrmse_{task_name(task)}']:.2g}" for task in wish.tasks)
     if found:
         return f"the cheapest that does it: {what}; {errors}; {row['yield']:.0%} of {wish.chips} chips"
+    chips = "no chips tried" if row["yield"] is None else f"{row['yield']:.0%} of chips"
     worst = "; ".join(
         f"{task_name(task)} {row[f'nrmse_{task_name(task)}']:.2g} instead of {most:g}"
         for task, most in zip(wish.tasks, wish.nrmse, strict=True)
     )
     return (
-        f"nothing on this map does what is asked; nearest: {what}; {worst}; {row['yield']:.0%} of chips. Larger "
+        f"nothing on this map does what is asked; nearest: {what}; {worst}; {chips}. Larger "
         "--diameters, more --nodes, a larger --voltage where the barrier bears it, a smaller --spread, or larger errors"
     )

@@ -324,19 +324,19 @@ def cost_of_design(rows: list[dict[str, Any]], judged: list[dict[str, Any]], cho
 
 
 @_styled
-def yields(table: pd.DataFrame, equal: dict[str, float]) -> Figure:
-    """Errors of chips against the spread, and the share of chips below an error at the largest spread.
+def yields(table: pd.DataFrame, limits: dict[str, float]) -> Figure:
+    """Errors of chips against the spread, and the share of chips within a limit.
 
     Parameters
     ----------
     table : pandas.DataFrame
         columns ``how, factor, task, chip, nrmse``
-    equal : dict of str to float
-        error of equal junctions, by task
+    limits : dict of str to float
+        largest error, by task
     """
-    tasks, colours = list(equal), {"each": REDUCED, "several": "#2c8a4b", "nominal": FULL}
-    figure, axes = _figure(3.1 * len(tasks), 5.6, 2, len(tasks))
-    for column, task in enumerate(tasks):
+    colours = {"each": REDUCED, "several": "#2c8a4b", "nominal": FULL}
+    figure, axes = _figure(3.1 * len(limits), 5.6, 2, len(limits), sharex=True)
+    for column, (task, limit) in enumerate(limits.items()):
         top, bottom = axes[:, column]
         some = table[(table["task"] == task) & (table["factor"] > 0)]
         for how, colour in colours.items():
@@ -344,14 +344,13 @@ def yields(table: pd.DataFrame, equal: dict[str, float]) -> Figure:
             low, median, high = (one.quantile(q) for q in (0.1, 0.5, 0.9))
             top.plot(median.index, median, "o-", ms=3, color=colour, label=how)
             top.fill_between(median.index, low, high, color=colour, alpha=0.15, lw=0)
-            for factor, style in ((some["factor"].min(), ":"), (some["factor"].max(), "-")):
-                errors = np.sort(some[(some["how"] == how) & (some["factor"] == factor)]["nrmse"])
-                bottom.step(errors, np.arange(1, len(errors) + 1) / len(errors), where="post", color=colour, ls=style)
-        top.axhline(equal[task], color=TARGET, lw=0.8)
-        top.set(xscale="log", yscale="log", xlabel="multiple of the spread", title=task)
-        bottom.set(xscale="log", xlabel="NRMSE", ylim=(0, 1.02))
+            within = one.apply(lambda errors, limit=limit: (errors <= limit).mean())
+            bottom.plot(within.index, within, "o-", ms=3, color=colour)
+        top.axhline(limit, color=TARGET, lw=0.8)
+        top.set(ylim=(0, None), title=task)
+        bottom.set(xlabel="multiple of the spread", ylim=(0, 1.03))
     axes[0, 0].set_ylabel("NRMSE: median, 10 to 90 % of chips")
-    axes[1, 0].set_ylabel("share of chips below\n(: least, – largest spread)")
+    axes[1, 0].set_ylabel("share of chips within the limit")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 

@@ -82,7 +82,7 @@ def finish_stage(
     if waiting:
         say(choice.why)
     while waiting:
-        with open_engine(choice, model.card, model.tick, limit_s=limit_s) as engine:
+        with open_engine(choice, model.cards, model.tick, limit_s=limit_s) as engine:
             if not engine.live:
                 raise SpinloomError(f"finish: {engine.name} has no live nodes here; use embedded, or none")
             alike = [k for k in waiting if _form(networks[k]) == _form(networks[waiting[0]])]

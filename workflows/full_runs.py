@@ -148,7 +148,7 @@ def run_full(
     try:
         while finished < len(networks):
             pieces.clear()
-            with open_engine(choice, model.card, model.tick, limit_s=how.limit_s) as engine:
+            with open_engine(choice, model.cards, model.tick, limit_s=how.limit_s) as engine:
                 group = networks[finished:] if engine.batched else networks[finished : finished + 1]
                 done.append(_group(group, model, engine, periods, how, pieces))
             finished += len(group)
@@ -173,7 +173,7 @@ def run_whole(networks: list[TrainedNetwork], model: CalibratedModel, choice: Ch
     records = []
     waiting = networks
     while waiting:
-        with open_engine(choice, model.card, model.tick, limit_s=how.limit_s) as engine:
+        with open_engine(choice, model.cards, model.tick, limit_s=how.limit_s) as engine:
             group = waiting if engine.batched else waiting[:1]
             pieces: list[Record] = []
             _group(group, model, engine, periods, replace(how, anyway=True, kick=False), pieces)
@@ -207,7 +207,9 @@ def _group(
         given, node = engine.input(), model.scale.of(engine.node)
         state = started(node, weights, f"{what}, starting")
         solve = partial(simulate, state=state)
-    preview = None if how.anyway or periods <= PREVIEW else Preview(model, (washout + PREVIEW) * len(f))
+    preview = (
+        None if how.anyway or periods <= PREVIEW else Preview(model, (washout + PREVIEW) * len(f), weights.which())
+    )
 
     def watch(piece: Record) -> None:
         pieces.append(piece)
@@ -229,9 +231,8 @@ def _group(
         cost = engine.costs(result.state, time.perf_counter() - since, ticks)
     if cost:
         cost["startup_s"] = since - began
-    found = [
-        {"stopped": stopped, "model_error": error, **cost} for error in model_error(model, first_ticks(pieces, ticks))
-    ]
+    errors = model_error(model, first_ticks(pieces, ticks), weights.which())
+    found: list[dict[str, Any]] = [{"stopped": stopped, "model_error": error, **cost} for error in errors]
     if how.kick and not stopped:
         _kicked(networks, node, result, clock, state is not None, found)
     attributes = {"engine": engine.name, "engine_version": engine.version, "card": model.card.to_json()}

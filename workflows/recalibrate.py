@@ -142,6 +142,11 @@ def recalibrate(
 
 def _check(networks: list[TrainedNetwork], model: CalibratedModel, dataset: xr.Dataset, choice: Choice) -> None:
     expect_cold(model.card, "recalibration")
+    if any(network.deviations is not None for network in networks):
+        raise SpinloomError(
+            f"recalibrate: {networks[0].name} has junctions that differ, and their drives belong to no single device; "
+            "calibrate the population with more trajectories instead"
+        )
     if any(network.task != "generate" for network in networks):
         raise SpinloomError("recalibrate: expected networks that generate")
     if choice.recorded:

@@ -7,13 +7,15 @@ and costs nothing but the network itself. So it is what designs are compared on;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import DeviceCard, Geometry
+from spinloom.device_models.engines.demag import demag_factors
 from spinloom.device_models.scale import Scaled
 from spinloom.device_models.scan import drive
 from spinloom.networks.measures import free_run_error
@@ -24,12 +26,13 @@ from spinloom.networks.training import Training, learn, train_classifier
 from spinloom.networks.trials import generate, recognise
 from spinloom.reduced_models.macrospin import MacrospinLaw
 from spinloom.reduced_models.node import ReducedNode
-from spinloom.reduced_models.warmed import warmed
+from spinloom.reduced_models.warmed import WarmedLaw, scatter_of_a_tick
 
 TICKS = 60
 """In a period, whatever it lasts: every device has a tick of its own."""
 STEPS = 6
 """Runge-Kutta steps in a tick."""
+_FLATNESSES = 6
 _SETTLES, _SHAKEN = 400, 400
 WASHOUT, JUDGED = 3, 40
 """Periods before a free run, and in it."""
@@ -56,6 +59,11 @@ class Rigid:
     spread: np.ndarray
     stable: np.ndarray
 
+    def as_first(self) -> Rigid:
+        """The same devices behind read-outs that are set to the first of them."""
+        same = np.ones(len(self.mean))
+        return replace(self, mean=self.mean[0] * same, spread=self.spread[0] * same)
+
     def scaled(self, which: np.ndarray) -> Scaled:
         """The nodes of a batch whose members are the devices ``which``, (n,)."""
         return Scaled(self.node, jnp.asarray(self.mean[which]), jnp.asarray(self.spread[which]), 1.0)
@@ -74,23 +82,60 @@ def rigid(cards: list[DeviceCard], periods: list[float]) -> Rigid:
     -------
     found : Rigid
     """
-    nodes = []
-    for card, period in zip(cards, periods, strict=True):
+    devices, laws = np.arange(len(cards)), []
+    for card, period, factors in zip(cards, periods, factors_of(cards), strict=True):
         tick = period / TICKS
-        node = warmed(MacrospinLaw.of_card(card, tick, STEPS), card, np.asarray(card.start.m), tick)
-        # Every device counts in ticks of its own, so no common length of them is told.
-        nodes.append(ReducedNode(node.laws, node.m_start, node.axes, 1.0))
-    node = ReducedNode.stack(nodes)
-    devices = np.arange(len(cards))
+        law = MacrospinLaw.of_card(card, tick, STEPS, factors)
+        laws.append(WarmedLaw(law, np.asarray(scatter_of_a_tick(card, tick))))
+    node = ReducedNode(
+        laws=jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *laws),
+        m_start=jnp.asarray([card.start.m for card in cards]),
+        axes=jnp.asarray([card.readout.axis for card in cards]),
+        tick=1.0,  # every device counts in ticks of its own, so no common length of them is told
+        offsets=jnp.asarray([card.readout.offset for card in cards]),
+    )
     quiet = node.at(node.m_start, jnp.asarray(devices))
     state, _ = drive(node, np.zeros((_SETTLES, len(cards))), quiet)
-    node = ReducedNode(node.laws, node.moment(state), node.axes, node.tick)
-    u = np.random.default_rng(0).uniform(-1, 1, (_SHAKEN // 8, len(cards))).repeat(8, axis=0)
+    node = replace(node, m_start=node.moment(state))
+    # The same drive for all, so that equal devices have equal units.
+    u = np.tile(np.random.default_rng(0).uniform(-1, 1, (_SHAKEN // 8, 1)).repeat(8, axis=0), len(cards))
     _, m = drive(node, u, node.start(len(cards), 0, devices))
-    signal = np.einsum("tnk,nk->tn", m, np.asarray(node.axes))
+    signal = np.einsum("tnk,nk->tn", m, np.asarray(node.axes)) + np.asarray(node.offsets)
     _, still = drive(node, np.zeros((_SETTLES, len(cards))), node.start(len(cards), 1, devices))
     along = np.einsum("tnk,nk->tn", still, np.asarray(node.m_start))
     return Rigid(node, signal.mean(axis=0), np.maximum(signal.std(axis=0), 1e-6), along.min(axis=0) > 0)
+
+
+def factors_of(cards: list[DeviceCard]) -> np.ndarray:
+    """Demagnetisation factors of many layers, (n, 3): of one mesh, interpolated in how flat it is.
+
+    They are a smooth function of the ratio of height to width of a cell; with :data:`_FLATNESSES` Chebyshev points
+    over a population of 5 % the interpolation is right to ten digits.
+    """
+    found = np.empty((len(cards), 3))
+    meshes: dict[Any, list[int]] = {}
+    for k, card in enumerate(cards):
+        g = card.geometry
+        meshes.setdefault((g.shape, g.shape_cells, round(g.cell[1] / g.cell[0], 9)), []).append(k)
+    for members in meshes.values():
+        flat = np.log([cards[k].geometry.cell[2] / cards[k].geometry.cell[0] for k in members])
+        if len(set(flat.round(9))) <= _FLATNESSES:
+            found[members] = [demag_factors(cards[k].geometry) for k in members]
+            continue
+        middle, half = (flat.max() + flat.min()) / 2, (flat.max() - flat.min()) / 2
+        points = np.cos(np.pi * (np.arange(_FLATNESSES) + 0.5) / _FLATNESSES)
+        values = [demag_factors(_of_flatness(cards[members[0]].geometry, middle + half * x)) for x in points]
+        series = np.polynomial.chebyshev.chebfit(points, values, _FLATNESSES - 1)
+        found[members] = np.polynomial.chebyshev.chebval((flat - middle) / half, series).T
+    return found
+
+
+def _of_flatness(geometry: Geometry, flat: float) -> Geometry:
+    """The same mesh with cells of another height, by the logarithm of its ratio to their width."""
+    height = float(geometry.cell[0] * np.exp(flat))
+    nx, ny, nz = geometry.shape_cells
+    dx, dy, _ = geometry.cell
+    return Geometry(shape=geometry.shape, size=(nx * dx, ny * dy, nz * height), cell=(dx, dy, height))
 
 
 def targets(tasks: list[str]) -> np.ndarray:
@@ -151,7 +196,8 @@ def power(cards: list[DeviceCard], u: np.ndarray, devices: Rigid, r: np.ndarray,
     )
     # Conductance as in readout.conductance, of devices that differ.
     mean = area / product * (2 + tmr) / (2 * (1 + tmr))
-    signal = devices.mean[which] + devices.spread[which] * r
+    offset = np.array([card.readout.offset for card in cards])[which]
+    signal = devices.mean[which] + devices.spread[which] * r - offset
     return ((density * area * u) ** 2 / (mean * (1 + signal * tmr / (2 + tmr)))).mean(axis=0).sum(axis=-1)
 
 

@@ -21,7 +21,7 @@ class PartedError(Exception):
     """Raised in the course of a run: the nodes are not where the model says."""
 
 
-def model_error(model: CalibratedModel, record: Record) -> list[dict[str, Any]]:
+def model_error(model: CalibratedModel, record: Record, devices: np.ndarray | None = None) -> list[dict[str, Any]]:
     """Drive the reduced model as a network drove full micromagnetics, and compare all nodes.
 
     Both are under the same drives, so a phase that drifts in closed loop counts for nothing here.
@@ -31,6 +31,8 @@ def model_error(model: CalibratedModel, record: Record) -> list[dict[str, Any]]:
     model : CalibratedModel
     record : Record
         of full micromagnetics, from equilibrium on, in the network's units
+    devices : (S N,) int ndarray, optional
+        which device of the model each node is; all are the first if not given
 
     Returns
     -------
@@ -40,7 +42,7 @@ def model_error(model: CalibratedModel, record: Record) -> list[dict[str, Any]]:
     """
     ticks, networks, nodes = record.u.shape
     u = model.scale.reach * record.u.reshape(ticks, -1)
-    _, m = drive(model.node, u)
+    _, m = drive(model.node, u, model.node.start(u.shape[1], 0, devices))
     # A record holds <m> before each tick, a drive gives it after.
     guess, truth = m[:-1], record.m[1:].reshape(ticks - 1, -1, 3)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -89,6 +91,8 @@ class Preview:
     model : CalibratedModel
     ticks : int
         from equilibrium to the end of the preview, washout included
+    devices : (S N,) int ndarray, optional
+        which device of the model each node is
 
     Raises
     ------
@@ -96,8 +100,8 @@ class Preview:
         out of the run, once it has come so far
     """
 
-    def __init__(self, model: CalibratedModel, ticks: int) -> None:
-        self.model, self.ticks = model, ticks
+    def __init__(self, model: CalibratedModel, ticks: int, devices: np.ndarray | None = None) -> None:
+        self.model, self.ticks, self.devices = model, ticks, devices
         self.pieces: list[Record] = []
         self.judged = False
 
@@ -111,7 +115,7 @@ class Preview:
         self.judged = True
         seen = first_ticks(self.pieces, self.ticks)
         self.pieces.clear()
-        if not any(trusted(error) for error in model_error(self.model, seen)):
+        if not any(trusted(error) for error in model_error(self.model, seen, self.devices)):
             raise PartedError
 
 

@@ -42,6 +42,7 @@ FORETOLD_PERIODS, FORETOLD_TRIALS = 20, 200
 """What networks of 0 K are foretold by, on reduced nodes."""
 FEWEST_PERIODS = 4
 """A scatter from period to period needs some."""
+_MANY = 5
 AGREES = 3.0
 """Means of reduced and full differ if they are further apart than this, in units of the error of both."""
 
@@ -285,7 +286,7 @@ def _full(
     """What full micromagnetics does, the share of ticks outside the region, and what computed."""
     washout = networks[0].settings["washouts"][0]
     ticks, cards = (washout + periods) * len(group.f), [card.at(temperature) for card in model.cards]
-    names = ", ".join(network.name for network in networks)
+    names = ", ".join(network.name for network in networks) if len(networks) < _MANY else f"{len(networks)} networks"
     firsts: list[Record] = []
     with open_engine(choice, cards, model.tick, limit_s=how.limit_s) as engine:
         if not engine.live:

@@ -16,6 +16,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scale import Scaled
 from spinloom.device_models.spread import PARAMETERS, Spread
 from spinloom.networks.loop import simulate
+from spinloom.networks.measures import free_run_error
 from spinloom.networks.seeds import JUDGES, stream
 from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Weights, draw
@@ -64,6 +65,7 @@ def yield_stage(
     chips: int,
     out: Path,
     seed: int = 0,
+    nrmse: tuple[float, ...] = (),
 ) -> dict[str, Any]:
     """Errors of many chips against the spread of their junctions.
 
@@ -83,38 +85,52 @@ def yield_stage(
         table of all errors (CSV); the curves are drawn beside it (SVG)
     seed : int
         of the chips
+    nrmse : tuple of float
+        largest error of each task; a quarter more than that of equal junctions if not given
 
     Returns
     -------
     result : dict
-        ``chips, tasks``; ``curves``, for each way of training, task and factor ``median, low, high`` (the tenth and the
-        ninetieth of a hundred chips) of the NRMSE; ``allows``, for each way and task the largest factor at which nine
-        tenths of the chips are within twice the error of equal junctions; ``out, plot``
+        ``chips, spread``; ``equal`` and ``limits``, by task the error of equal junctions and the largest that is
+        accepted; ``curves``, for each way of training, task and factor ``low, median, high`` of the NRMSE (the tenth,
+        half, and nine tenths of the chips); ``yields``, for each way and factor the share of chips within all limits;
+        ``allows``, for each way the factor down to which nine tenths of the chips are, None if at none that was tried;
+        ``out, plot``
     """
     if chips < 2:
         raise SpinloomError(f"chips: expected at least 2, got {chips}")
-    if not factors or min(factors) <= 0:
+    if nrmse and len(nrmse) != len(settings.tasks):
+        raise SpinloomError(f"nrmse: expected one for each of {len(settings.tasks)} tasks, got {len(nrmse)}")
+    if not factors or not all(0 < factor < np.inf for factor in factors):
         raise SpinloomError("factors: expected multiples of the spread above 0")
+    if spread == Spread():
+        raise SpinloomError(
+            "spread: expected one above 0 of some parameter, got none; give --spread, or an experiment with a [spread]"
+        )
     files.check_writable(out)
     rows = list(_rows(model, settings, spread, factors, chips, seed))
     table = pd.DataFrame(rows)
     with files.written_whole(out) as temporary:
         table.to_csv(temporary, index=False)
     plot = out.with_suffix(".svg")
-    equal = table[table["factor"] == 0].groupby("task")["nrmse"].median().to_dict()
+    equal = table[table["factor"] == 0].groupby("task", sort=False)["nrmse"].median().to_dict()
+    limits = dict(zip(equal, nrmse, strict=True)) if nrmse else {task: 1.25 * error for task, error in equal.items()}
     with files.written_whole(plot) as temporary:
-        temporary.write_text(figures.yields(table, equal), encoding="utf-8")
-    curves, allows = _curves(table), _allows(table, equal)
-    for (how, task), factor in allows.items():
-        told = "less than all that was tried" if factor is None else f"{factor:g} times the spread"
-        say(f"{task}, {HOW[how]}: {LEVEL:.0%} of chips within twice the error of equal junctions up to {told}")
+        temporary.write_text(figures.yields(table, limits), encoding="utf-8")
+    shares = _shares(table, limits)
+    allows = {how: _allowed(shares[how]) for how in HOW}
+    within = ", ".join(f"{task} {limit:.2g}" for task, limit in limits.items())
+    for how, factor in allows.items():
+        told = "not even at the least that was tried" if factor is None else f"up to {factor:.2g} times the spread"
+        say(f"{HOW[how]}: {LEVEL:.0%} of chips are within {within} {told}")
     return {
         "chips": chips,
-        "tasks": [task_name(task) for task in settings.tasks],
         "spread": spread.model_dump(),
         "equal": equal,
-        "curves": curves,
-        "allows": [{"how": how, "task": task, "factor": factor} for (how, task), factor in allows.items()],
+        "limits": limits,
+        "curves": _curves(table),
+        "yields": {how: {f"{factor:g}": share for factor, share in one.items()} for how, one in shares.items()},
+        "allows": allows,
         "out": str(out),
         "plot": str(plot),
     }
@@ -147,15 +163,16 @@ def _rows(
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some chips, with a network for each task on each.
+    """Some chips, with a network for each task on each; where nothing is fed back, one network with all outputs.
 
     Attributes
     ----------
     node : Scaled
         of all their junctions
     weights : Weights
-        of chips T networks, the T tasks of the first chip first
-    f : (period_ticks, chips T, 1) ndarray
+        those of the first chip first
+    f : (period_ticks, S, K) ndarray
+        targets
     settings : GenerateSettings
     """
 
@@ -168,47 +185,60 @@ class Batch:
     def of(cls, model: CalibratedModel, settings: GenerateSettings, deviations: np.ndarray) -> Batch:
         """Chips whose junctions deviate by (chips, N, parameters)."""
         chips, nodes, _ = deviations.shape
-        f, tasks = targets(list(settings.tasks), settings.ticks(model)), len(settings.tasks)
-        one = draw(settings.topology, [settings.seed], f.shape[2])
-        devices = np.arange(chips * nodes).reshape(chips, nodes).repeat(tasks, axis=0)
+        f = targets(list(settings.tasks), settings.ticks(model))
+        if not settings.topology.feedback and settings.training.method == "ridge":
+            f = f.reshape(len(f), 1, -1)
+        one, networks = draw(settings.topology, [settings.seed], f.shape[2]), f.shape[1]
+        devices = np.arange(chips * nodes).reshape(chips, nodes).repeat(networks, axis=0)
         node = model.on(deviations.reshape(chips * nodes, -1)).scaled
-        return cls(node, one.repeat(chips * tasks).with_devices(devices), np.tile(f, (1, chips, 1)), settings)
+        return cls(node, one.repeat(chips * networks).with_devices(devices), np.tile(f, (1, chips, 1)), settings)
 
     @property
     def clock(self) -> np.ndarray | None:
         """One period of it; None without one."""
         return self.settings.topology.clock_period(len(self.f))
 
+    @property
+    def apart(self) -> int:
+        """How many networks a chip has."""
+        return self.weights.networks // self.chips
+
+    @property
+    def chips(self) -> int:
+        """How many chips there are."""
+        return self.node.devices // self.weights.nodes
+
     def trained(self) -> np.ndarray:
-        """Read-outs of every network, trained on its own chip, (chips T, K, N + 1)."""
-        return np.asarray(
-            learn(self.node, self.weights, self.f, self.settings.training, clock=self.clock).weights.w_out
-        )
+        """Read-outs of every network, trained on its own chip, (S, K, N + 1)."""
+        learnt = learn(self.node, self.weights, self.f, self.settings.training, clock=self.clock)
+        return np.asarray(learnt.weights.w_out)
 
     def trained_together(self) -> np.ndarray:
-        """Read-outs of each task that do best on all these chips at once, (T, K, N + 1): teacher-forced ridge."""
-        how, tasks = self.settings.training, len(self.settings.tasks)
+        """Read-outs of one chip's networks that do best on all chips at once: teacher-forced ridge regression."""
+        how, apart = self.settings.training, self.apart
         target = np.tile(self.f, (how.teacher_periods, 1, 1))
         noise = how.noise * stream(how.seed, "noise").standard_normal((len(target), 1, self.f.shape[2]))
         hold = np.arange(len(target)) < len(target) - 1
         s = clock_ticks(self.clock, self.weights, len(self.f), how.teacher_periods)
         _, record = simulate(self.node, self.weights, target=target + noise, hold=hold, s=s, record="r")
         keep, found = slice(len(self.f) * (how.teacher_periods // 10), None), []
-        for task in range(tasks):
-            r = np.concatenate(list(record.r[keep, task::tasks].swapaxes(0, 1)))
-            wanted = np.concatenate(list(target[keep, task::tasks].swapaxes(0, 1)))
+        for network in range(apart):
+            r = np.concatenate(list(record.r[keep, network::apart].swapaxes(0, 1)))
+            wanted = np.concatenate(list(target[keep, network::apart].swapaxes(0, 1)))
             fit = Ridge(alpha=how.ridge * len(r)).fit(r, wanted)
             found.append(np.column_stack([np.atleast_2d(fit.coef_), fit.intercept_]))
         return np.stack(found)
 
     def judged(self, w_out: np.ndarray, told: dict[str, Any], first: int) -> Iterator[dict[str, Any]]:
-        """Errors of free runs with read-outs of every network, or of every task; ``first`` is the first chip."""
-        tasks = [task_name(task) for task in self.settings.tasks]
+        """Errors of free runs with read-outs of every network, or of those of one chip; ``first`` is the first chip."""
         weights = self.weights.with_readout(np.tile(w_out, (self.weights.networks // len(w_out), 1, 1)))
         washout = self.settings.washouts[0]
         run = generate(self.node, weights, self.f, PERIODS, washout, clock=self.clock, seed=JUDGES + first)
-        for k, error in enumerate(run.nrmse):
-            yield {**told, "task": tasks[k % len(tasks)], "chip": first + k // len(tasks), "nrmse": float(error)}
+        z, f = (each.reshape(len(each), self.chips * len(self.settings.tasks), -1) for each in (run.z, run.f))
+        for k, error in enumerate(free_run_error(z, f)):
+            chip, task = divmod(k, len(self.settings.tasks))
+            name = task_name(self.settings.tasks[task])
+            yield {**told, "task": name, "chip": first + chip, "nrmse": float(error)}
 
 
 def _curves(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -221,11 +251,27 @@ def _curves(table: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _allows(table: pd.DataFrame, equal: dict[str, float]) -> dict[tuple[str, str], float | None]:
-    """The largest factor up to which enough chips are within twice the error of equal junctions."""
-    found: dict[tuple[str, str], float | None] = {}
-    for (how, task), group in table[table["factor"] > 0].groupby(["how", "task"]):
-        share = group.groupby("factor")["nrmse"].apply(lambda errors, task=task: (errors <= 2 * equal[task]).mean())
-        good = [factor for factor in share.index if (share[:factor] >= LEVEL).all()]
-        found[how, task] = max(good, default=None)
-    return found
+def _shares(table: pd.DataFrame, limits: dict[str, float]) -> dict[str, dict[float, float]]:
+    """Share of chips within all limits, by way of training and factor."""
+    some = table[table["factor"] > 0]
+    good = some.assign(good=some["nrmse"] <= some["task"].map(limits)).groupby(["how", "factor", "chip"])["good"].all()
+    return {how: good[how].groupby("factor").mean().to_dict() for how in HOW}
+
+
+def _allowed(shares: dict[float, float]) -> float | None:
+    """The factor up to which enough chips are good: straight lines between those that were tried.
+
+    Examples
+    --------
+    >>> _allowed({0.2: 1.0, 1.0: 0.8, 2.0: 0.0}), _allowed({0.2: 0.5}), _allowed({0.2: 1.0})
+    (0.6, None, 0.2)
+    """
+    allowed: float | None = None
+    before = (0.0, 1.0)
+    for factor, share in sorted(shares.items()):
+        if share < LEVEL:
+            if allowed is not None:
+                allowed = round(before[0] + (factor - before[0]) * (before[1] - LEVEL) / (before[1] - share), 6)
+            break
+        allowed, before = factor, (factor, share)
+    return allowed

@@ -46,9 +46,7 @@ def multiply(blocks: Sequence[Block], mirrors: Mirrors | NoMirrors, m: Component
     return (x, y, z)
 
 
-def split_blocks(
-    matrix: np.ndarray, mirrors: Mirrors | NoMirrors
-) -> tuple[tuple[Block, ...], Mirrors | NoMirrors]:
+def split_blocks(matrix: np.ndarray, mirrors: Mirrors | NoMirrors) -> tuple[tuple[Block, ...], Mirrors | NoMirrors]:
     """Blocks of a matrix (3, cells, 3, cells) that couple with each other, and the mirrors that it commutes with."""
     cells = matrix.shape[1]
     bases = parts_of_cells(mirrors, cells)

@@ -268,8 +268,8 @@ def _check_meshes(cards: Sequence[DeviceCard]) -> None:
         if abs(ratios[1] - ratios[0]) > 1e-9 * ratios[0]:
             raise SpinloomError(
                 f"cards: the cell of {card.name} is {_edges(geometry)}, that of {cards[0].name} {_edges(first)}; "
-                "devices of one engine need cells of the same proportions in the plane: scale their edges along x and y by the "
-                "same factor"
+                "devices of one engine need cells of the same proportions in the plane: scale their edges along x and "
+                "y by the same factor"
             )
 
 

@@ -13,6 +13,7 @@ from spinloom.device_models.calibration import (
     CYCLE,
     FORMAT,
     KIND,
+    Design,
     Protocol,
     calibrate,
     load_calibration,
@@ -23,6 +24,7 @@ from spinloom.device_models.drives import KINDS, calibration_drive
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scan import drive
+from spinloom.device_models.spread import PARAMETERS, Spread
 
 
 def test_protocol_draws_every_kind():
@@ -210,3 +212,84 @@ def test_damaged_card(coarse_calibration, tmp_path):
     save_calibration(coarse_calibration.assign_attrs(card="{"), tmp_path / "b.nc")
     with pytest.raises(SpinloomError, match="card"):
         load_calibration(tmp_path / "b.nc")
+
+
+def test_a_design_holds_every_fifth_device_out_and_draws_the_others_wider():
+    protocol = Protocol(trajectories=20, grades=(0.5,), per_grade=7)
+    spread = Spread(diameter=0.02, offset=0.1)
+    design = Design.of(spread, protocol)
+    assert (protocol.n_trajectories, protocol.devices, len(design.deviations)) == (27, 14, 14)
+    assert np.flatnonzero(design.held_out).tolist() == [4, 9]
+    wide = design.deviations / np.where(design.held_out, 1, 1.5)[:, None]
+    many = Design.of(spread, Protocol(trajectories=4000, grades=()))
+    drawn = many.deviations / np.where(many.held_out, 1, 1.5)[:, None]
+    np.testing.assert_allclose(drawn[:14], wide, rtol=1e-12)
+    np.testing.assert_allclose(drawn.std(axis=0)[[0, -1]], [0.02, 0.1], rtol=0.05)
+    assert not drawn[:, 1:-1].any()
+    other = Design.of(spread, protocol.model_copy(update={"seed": 1}))
+    assert np.abs(other.deviations - design.deviations)[:, 0].min() > 0
+    chip = spread.draw(14, 0)
+    assert np.abs(chip - wide)[:, 0].min() > 0
+
+
+def test_a_design_begins_with_the_nominal_card(large_card):
+    design = Design.of(Spread(RA=0.05), Protocol(trajectories=4, grades=()))
+    cards = design.cards(large_card)
+    assert cards[0] == large_card
+    assert [card.name for card in cards[1:]] == ["disc60-0", "disc60-1"]
+    assert pytest.approx(large_card.readout.RA * (1 + design.deviations[1, 5])) == cards[2].readout.RA
+
+
+def test_a_spread_that_makes_no_device_is_told_by_its_parameter(large_card):
+    design = Design.of(Spread(thickness=0.5), Protocol(trajectories=400, grades=()))
+    with pytest.raises(
+        SpinloomError, match=r"thickness: disc60-\d+ would have -.* times the card's, .*lower the spread"
+    ):
+        design.cards(large_card)
+
+
+def test_each_device_of_a_population_is_driven_twice(wafer_calibration, large_card, rigid_engine):
+    """And answers as it would alone."""
+    dataset = wafer_calibration
+    design = Design.of(Spread(diameter=0.03, RA=0.05, offset=0.02), Protocol(trajectories=28, grades=()))
+    np.testing.assert_array_equal(dataset["deviation"], np.tile(design.deviations, (2, 1)))
+    np.testing.assert_array_equal(dataset["held_out"], np.tile(design.held_out, 2))
+    assert dataset["deviation"].attrs["parameters"] == ",".join(PARAMETERS)
+    assert dataset["m_start_each"].shape == (28, 3)
+    np.testing.assert_allclose(dataset["m_start_each"], np.tile([0, 1, 0], (28, 1)), atol=1e-12)
+    assert DeviceCard.from_json(dataset.attrs["card"]) == large_card
+    for device in (0, 9):
+        engine = rigid_engine(design.cards(large_card)[1 + device], dataset.attrs["tick_s"])
+        which = [device, device + 14]
+        _, alone = drive(engine.node, dataset["u"].values[which].T)
+        np.testing.assert_allclose(dataset["m"].values[which], alone.swapaxes(0, 1), atol=1e-12)
+    assert np.abs(dataset["m"][0] - dataset["m"][14]).max() > 0.01
+
+
+def test_a_population_is_read_as_it_was_written(wafer_calibration, tmp_path):
+    save_calibration(wafer_calibration, tmp_path / "a.nc")
+    found = load_calibration(tmp_path / "a.nc")
+    for name in ("deviation", "m_start_each", "held_out"):
+        np.testing.assert_array_equal(found[name], wafer_calibration[name])
+
+
+def test_the_deviations_of_a_population_are_read_by_name(wafer_calibration, tmp_path):
+    changed = wafer_calibration.isel(parameter=slice(None, None, -1))
+    changed["deviation"].attrs["parameters"] = ",".join(PARAMETERS[::-1])
+    save_calibration(changed, tmp_path / "a.nc")
+    np.testing.assert_array_equal(load_calibration(tmp_path / "a.nc")["deviation"], wafer_calibration["deviation"])
+
+
+@pytest.mark.parametrize("name", ["m_start_each", "held_out"])
+def test_a_population_that_is_not_whole(wafer_calibration, tmp_path, name):
+    save_calibration(wafer_calibration.drop_vars(name), tmp_path / "a.nc")
+    with pytest.raises(SpinloomError, match=f"expected a variable {name}; calibrate again"):
+        load_calibration(tmp_path / "a.nc")
+
+
+def test_a_population_of_other_parameters(wafer_calibration, tmp_path):
+    changed = wafer_calibration.copy(deep=True)
+    changed["deviation"].attrs["parameters"] = "diameter,volume"
+    save_calibration(changed, tmp_path / "a.nc")
+    with pytest.raises(SpinloomError, match=r"deviation: expected diameter, .*, got diameter, volume"):
+        load_calibration(tmp_path / "a.nc")

@@ -67,6 +67,12 @@ def test_cards_stored_before_the_oersted_field_was_an_option_are_equal(disc):
     assert DeviceCard.from_json(text) == disc
 
 
+def test_cards_stored_before_read_outs_had_an_offset_are_equal(disc):
+    text = disc.to_json().replace(',"offset":0.0', "")
+    assert "offset" not in text
+    assert DeviceCard.from_json(text) == disc
+
+
 def test_area_and_thickness(disc):
     assert disc.thickness == 2e-9
     assert disc.area == pytest.approx(177 * 16e-18)
@@ -157,6 +163,8 @@ def test_too_many_cells(card_values):
         ("torque.Lambda", 0.0),
         ("readout.axis", [0.0, 0.0, 0.0]),
         ("readout.axis", "x"),
+        ("readout.offset", 1.5),
+        ("readout.offset", float("nan")),
         ("start.m", [0, 0, 0]),
         ("start.m", [float("nan"), 0, 1]),
         ("geometry.shape", "circle"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from spinloom.device_models.engines.demag import demag_tensor
+from spinloom.device_models.card import Geometry
+from spinloom.device_models.engines.demag import demag_factors, demag_tensor
 
 CELLS = [(1, 1, 1), (4e-9, 4e-9, 2e-9), (2.5e-9, 2.5e-9, 1.2e-9), (5e-9, 3e-9, 2e-9), (10e-9, 10e-9, 1e-9)]
 
@@ -187,3 +188,43 @@ def test_cells_add_up_to_the_whole():
     pairs = np.einsum("i,j,k->ijk", *weights) / math.prod(n)
     whole = at(demag_tensor((1, 1, 1), tuple(k * c for k, c in zip(n, cell, strict=True))), (0, 0, 0))
     np.testing.assert_allclose((tensor * pairs).sum(axis=(1, 2, 3)), whole, atol=1e-13)
+
+
+def layer(shape, size, cell):
+    return Geometry(shape=shape, size=size, cell=cell)
+
+
+@pytest.mark.parametrize("edges", [(40, 40, 40), (60, 40, 20), (100, 30, 4)])
+def test_the_factors_of_a_box_are_those_of_aharoni(edges):
+    """However many cells it has."""
+    x, y, z = np.array(edges) * 1e-9
+    for cells in ((1, 1, 1), (5, 2, 2)):
+        found = demag_factors(layer("box", (x, y, z), (x / cells[0], y / cells[1], z / cells[2])))
+        expected = aharoni(y, z, x), aharoni(x, z, y), aharoni(x, y, z)
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+def test_a_cube_has_no_axis():
+    np.testing.assert_allclose(demag_factors(layer("box", (3e-8,) * 3, (1e-8,) * 3)), 1 / 3, atol=1e-12)
+
+
+def test_a_thin_disc_is_a_film():
+    """To first order in thickness over diameter, N_z of a cylinder is 1 - 2 t (ln(4 d / t) - 1/2) / (pi d)."""
+    d, t = 200e-9, 2e-9
+    x, y, z = np.transpose([demag_factors(layer("ellipse", (d, d, t), (d / n, d / n, t))) for n in (20, 80)])
+    np.testing.assert_allclose(x, y, atol=1e-12)
+    np.testing.assert_allclose(x + y + z, 1, atol=1e-10)
+    # The edge of a mesh is a staircase, longer than the circle, so it has more charge than the circle.
+    coarse, fine = (1 - z) / (2 * t * (math.log(4 * d / t) - 0.5) / (math.pi * d))
+    assert 1 < fine < 1.03 < coarse < 1.1
+
+
+@pytest.mark.parametrize("shape", ["ellipse", "box"])
+def test_the_factors_add_up_to_one_and_are_those_of_the_form_alone(shape):
+    small = demag_factors(layer(shape, (80e-9, 50e-9, 3e-9), (10e-9, 10e-9, 1.5e-9)))
+    assert sum(small) == pytest.approx(1, abs=1e-10)
+    assert 0 < small[0] < small[1] < small[2] < 1
+    large = demag_factors(layer(shape, (240e-9, 150e-9, 9e-9), (30e-9, 30e-9, 4.5e-9)))
+    np.testing.assert_allclose(large, small, rtol=1e-10)
+    turned = demag_factors(layer(shape, (50e-9, 80e-9, 3e-9), (10e-9, 10e-9, 1.5e-9)))
+    np.testing.assert_allclose(turned, np.array(small)[[1, 0, 2]], rtol=1e-10)

@@ -15,6 +15,7 @@ from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
+from spinloom.device_models.spread import Spread, chip
 
 
 @pytest.fixture(scope="session")
@@ -221,6 +222,34 @@ def test_a_batch_of_different_devices_is_each_on_its_own(coarse_card, alter):
     assert np.abs(m[:, 1] - m[:, 0]).max() > 0.01 < np.abs(m[:, 1] - m[:, 2]).max()
 
 
+@pytest.mark.parametrize("limit", [1000, 0], ids=["dense", "convolution"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_each_device_of_a_chip_moves_as_it_does_alone(coarse_card, alter, monkeypatch, limit, layers):
+    """Everything differs by 5 %; over 0.3 ns, from their own equilibria."""
+    monkeypatch.setattr("spinloom.device_models.engines.fields.DENSE_LIMIT", limit)
+    card = alter(coarse_card, geometry={"cell": (10e-9, 10e-9, 2e-9 / layers)})
+    cards = chip(card, Spread.uniform(0.05), nodes=6, seed=3)
+    together, which = EmbeddedEngine(cards, 7.5e-12), np.arange(6)
+    u = np.random.default_rng(14).uniform(-1, 1, (40, 6))
+    start = together.node.start(6, devices=which)
+    _, m = drive(together.node, u, start)
+    for device in (0, 4, 5):
+        alone = EmbeddedEngine(cards[device], 7.5e-12)
+        _, expected = drive(alone.node, u[:, [device]])
+        np.testing.assert_allclose(m[:, device], expected[:, 0], rtol=0, atol=2e-7)
+        signal = alone.node.observe(alone.node.start(1))[0]
+        np.testing.assert_allclose(together.node.observe(start)[device], signal, rtol=0, atol=2e-7)
+    assert np.abs(m[-1, 0] - m[-1, 4]).max() > 0.01
+
+
+def test_what_is_read_has_the_offset_of_its_device(coarse_card, alter):
+    cards = [alter(coarse_card, readout={"offset": offset}) for offset in (0.0, 0.25, -0.5)]
+    node = EmbeddedEngine(cards, 7.5e-12).node
+    state = node.start(4, devices=[1, 0, 2, 1])
+    along = node.moment(state) @ np.array(coarse_card.readout.axis)
+    np.testing.assert_allclose(node.observe(state) - along, [0.25, 0, -0.5, 0.25], rtol=0, atol=1e-15)
+
+
 def test_each_device_has_its_own_equilibrium(coarse_card, alter):
     cards = [coarse_card, alter(coarse_card, bias={"H": (3e3, 6e3, 0)}), alter(coarse_card, material={"alpha": 0.5})]
     found = EmbeddedEngine(cards, 7.5e-12).equilibria
@@ -237,9 +266,10 @@ def test_each_device_has_its_own_equilibrium(coarse_card, alter):
         ({"size": (70e-9, 60e-9, 2e-9)}, r"disc60 has .* on a mesh of \(7, 6, 1\).* scale the cell with the size"),
         ({"shape": "box"}, "disc60 has 36 magnetic cells"),
         (
-            {"size": (60e-9, 60e-9, 3e-9), "cell": (10e-9, 10e-9, 3e-9)},
-            "10 x 10 x 3 nm, .* 10 x 10 x 2 nm; .*proportion",
+            {"size": (60e-9, 72e-9, 2e-9), "cell": (10e-9, 12e-9, 2e-9)},
+            "10 x 12 x 2 nm, .* 10 x 10 x 2 nm; .*proportion.* along x and y by the same factor",
         ),
+        ({"size": (60e-9, 60e-9, 60e-9), "cell": (10e-9, 10e-9, 60e-9)}, "height of a cell .* from 0.2 to 6; .*spread"),
     ],
 )
 def test_devices_on_meshes_that_share_nothing_are_refused(coarse_card, alter, geometry, message):

@@ -95,7 +95,7 @@ def test_values_of_a_card():
         "J_max": 8e10,
         "oersted": "off",
     }
-    assert card.readout.model_dump() == {"axis": (0, 1, 0), "TMR": 1.5, "RA": 3e-12}
+    assert card.readout.model_dump() == {"axis": (0, 1, 0), "TMR": 1.5, "RA": 3e-12, "offset": 0.0}
     assert card.start.m == (1, 0, 0)
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.spread import PARAMETERS
 from spinloom.networks.store import FORMAT, KIND, TrainedNetwork, load_network, save_network
 from spinloom.networks.topology import Topology, draw
 
@@ -184,3 +185,44 @@ def test_a_network_of_an_older_form_is_told(rewritten):
 def test_a_file_that_is_not_whole(rewritten, change):
     with pytest.raises(SpinloomError, match=r"network.nc: not a whole network file .*; train it again"):
         load_network(rewritten(change))
+
+
+def differing():
+    return replace(trained(), deviations=np.random.default_rng(2).normal(0, 0.05, (4, len(PARAMETERS))))
+
+
+def test_how_junctions_differ_is_kept(tmp_path, model_path):
+    path, network = tmp_path / "network.nc", differing()
+    save_network(network, path, model_path)
+    found, _ = load_network(path)
+    np.testing.assert_array_equal(found.deviations, network.deviations)
+    assert found.alike(network, 0.0)
+    assert not found.alike(trained(), 9.0)
+    assert not trained().alike(found, 9.0)
+    assert not found.alike(replace(network, deviations=network.deviations + 1e-3), 5e-4)
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        assert dataset["deviation"].attrs["parameters"] == ",".join(PARAMETERS)
+
+
+def test_deviations_are_read_by_name(tmp_path, model_path):
+    """A file whose columns are in another order means the same."""
+    path, network = tmp_path / "network.nc", differing()
+    save_network(network, path, model_path)
+    dataset = xr.load_dataset(path, engine="h5netcdf").isel(parameter=slice(None, None, -1))
+    dataset["deviation"].attrs["parameters"] = ",".join(PARAMETERS[::-1])
+    files.save(dataset, path, KIND, FORMAT)
+    np.testing.assert_array_equal(load_network(path)[0].deviations, network.deviations)
+
+
+@pytest.mark.parametrize("names", ["diameter,RA", None])
+def test_deviations_of_other_parameters_are_not_a_network(tmp_path, model_path, names):
+    path = tmp_path / "network.nc"
+    save_network(differing(), path, model_path)
+    dataset = xr.load_dataset(path, engine="h5netcdf")
+    if names is None:
+        del dataset["deviation"].attrs["parameters"]
+    else:
+        dataset["deviation"].attrs["parameters"] = names
+    files.save(dataset, path, KIND, FORMAT)
+    with pytest.raises(SpinloomError, match=r"network.nc: not a whole network file .*; train it again"):
+        load_network(path)

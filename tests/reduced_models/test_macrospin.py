@@ -10,11 +10,15 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from spinloom.device_models.calibration import Protocol, calibrate
-from spinloom.device_models.engines.demag import demag_tensor
+from spinloom.device_models.card import MU0
+from spinloom.device_models.engines.demag import demag_factors, demag_tensor
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.llg import spin_torque_field
+from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.scan import drive
 from spinloom.reduced_models.fit import fit_model
-from spinloom.reduced_models.macrospin import MacrospinModel
+from spinloom.reduced_models.macrospin import MacrospinLaw, MacrospinModel
+from spinloom.reduced_models.node import ReducedNode
 from spinloom.reduced_models.rollout import RolloutScore, simulate, single_ticks
 
 TICK = 7.5e-12
@@ -133,3 +137,53 @@ def test_simulate_is_predict_tick_by_tick(trajectories):
     for tick in range(7):
         m = model.predict(np.column_stack([m, u[tick]]))
         np.testing.assert_allclose(rolled[tick], m, atol=1e-12)
+
+
+def ringing(card):
+    tick = 1e-12
+    law = MacrospinLaw.of_card(card, tick, 2)
+    return ReducedNode.of(law, card.start.m, card.readout.axis, tick).ringing()
+
+
+@pytest.mark.parametrize("Ku", [0.0, 1e5])
+def test_an_uncalibrated_layer_rings_as_kittel_says(disc, alter, Ku):
+    """In plane: gamma0 / (2 pi) sqrt(H (H + (Nz - Ny) Ms - 2 Ku / (mu0 Ms))), whatever calibration would say."""
+    card = alter(disc, geometry={"cell": (10e-9, 10e-9, 2e-9)}, material={"Ku": Ku, "alpha": 0.02})
+    H, Ms = card.bias.H[1], card.material.Ms
+    _, y, z = demag_factors(card.geometry)
+    out_of_plane = H + (z - y) * Ms - 2 * Ku / (MU0 * Ms)
+    expected = card.material.gamma0 / (2 * np.pi) * np.sqrt(H * out_of_plane)
+    frequency, quality = ringing(card)
+    assert frequency == pytest.approx(expected, rel=1e-3)  # damping takes alpha^2 / 2 of it
+    assert quality == pytest.approx(np.sqrt(H * out_of_plane) / (0.02 * (H + out_of_plane)), rel=1e-3)
+
+
+def test_an_elliptic_layer_is_stiffer_along_its_short_axis(disc, alter):
+    card = alter(disc, geometry={"size": (40e-9, 80e-9, 2e-9), "cell": (10e-9, 10e-9, 2e-9)})
+    x, y, z = np.array(demag_factors(card.geometry)) * card.material.Ms
+    H = card.bias.H[1]
+    expected = card.material.gamma0 / (2 * np.pi) * np.sqrt((H + x - y) * (H + z - y) / (1 + card.material.alpha**2))
+    assert ringing(card)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_calibration_one_cell_moves_as_the_engine_says(trajectories, macrospin_card):
+    law = MacrospinLaw.of_card(macrospin_card, TICK)
+    node = ReducedNode.of(law, trajectories["m_start"].values, (1, 0, 0), TICK)
+    _, m = drive(node, trajectories["u"].values.T)
+    np.testing.assert_allclose(m.swapaxes(0, 1), trajectories["m"].values, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"material": {"Ku": 1e5, "Ku_axis": (0, 1, 1)}}, "material.Ku_axis: expected x, y or z for a macrospin, got"),
+        ({"torque": {"Lambda": 2.0}}, "torque: expected Lambda = 1 and no Oersted field .*, got Lambda = 2, "),
+        (
+            {"torque": {"oersted": "up"}},
+            "torque: expected Lambda = 1 and no Oersted field .*oersted = 'up'",
+        ),
+    ],
+)
+def test_what_one_spin_cannot_stand_for_is_refused(disc, alter, parts, message):
+    with pytest.raises(SpinloomError, match=message):
+        MacrospinLaw.of_card(alter(disc, **parts), TICK)

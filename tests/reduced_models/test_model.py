@@ -17,7 +17,8 @@ from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
-from spinloom.reduced_models.fit import fit_model
+from spinloom.device_models.spread import PARAMETERS, Spread, vary
+from spinloom.reduced_models.fit import fit_model, population
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.model import FORMAT, KIND, WITHOUT_MEMORY, load_model, save_model
 from spinloom.reduced_models.reach import HOLD_OUT, held_out
@@ -349,3 +350,87 @@ def test_a_file_that_is_not_whole(rewritten, change):
 def test_a_card_that_is_wrong(rewritten):
     with pytest.raises(SpinloomError, match="alpha"):
         load_model(rewritten(lambda d: d.assign_attrs(card=d.attrs["card"].replace('"alpha":0.1', '"alpha":7'))))
+
+
+def driven(node, u):
+    """Signals of all devices of a node under one drive."""
+    n = node.devices
+    state, _ = drive(node, np.repeat(u[:, None], n, axis=1), node.start(n, devices=np.arange(n)))
+    return np.asarray(node.observe(state))
+
+
+@pytest.fixture(scope="module")
+def chip():
+    """Deviations of three junctions."""
+    return Spread(diameter=0.03, RA=0.05, offset=0.02).draw(3, seed=7)
+
+
+def test_a_population_is_judged_on_devices_that_it_was_not_shown(wafer_model, wafer_calibration, large_card):
+    assert (wafer_model.kind, wafer_model.card, wafer_model.deviations) == ("population_map", large_card, None)
+    assert wafer_model.info["devices"] == 14
+    assert len(wafer_model.info["holdout_nrmse_each"]) == 2
+    assert wafer_model.holdout_nrmse == max(wafer_model.info["holdout_nrmse_each"]) < 0.02
+    assert wafer_model.verdict in ("good", "usable")
+    data = population(wafer_calibration)
+    assert (data.devices, data.warm) == (14, False)
+    assert data.cards[3] == vary(large_card, wafer_calibration["deviation"].values[3], "disc60-3")
+    np.testing.assert_allclose(wafer_model.m_start, [0, 1, 0], atol=1e-3)
+
+
+def test_a_population_is_fitted_by_its_own_kind_alone(wafer_calibration):
+    with pytest.raises(SpinloomError, match="kind: expected auto or population_map for devices .*, got 'flow_map'"):
+        fit_model(wafer_calibration, "flow_map")
+
+
+def test_devices_of_a_population_are_those_of_their_cards(wafer_model, chip, large_card, rigid_engine):
+    model = wafer_model.on(chip)
+    assert model.cards == tuple(vary(large_card, row, f"disc60-{k}") for k, row in enumerate(chip))
+    assert model.node.devices == 3
+    assert wafer_model.cards == (large_card,)
+    u = np.random.default_rng(0).uniform(-0.5, 0.5, 6).repeat(10)
+    truth = driven(rigid_engine(model.cards, model.tick).node, u)
+    nominal = driven(wafer_model.node, u)
+    np.testing.assert_allclose(driven(model.node, u), truth, atol=0.005)
+    assert np.abs(nominal - truth).max() > 0.02
+
+
+def test_equal_devices_do_the_same_as_the_nominal_one(wafer_model):
+    u = np.random.default_rng(1).uniform(-0.5, 0.5, 4).repeat(10)
+    equal = driven(wafer_model.on(np.zeros((3, len(PARAMETERS)))).node, u)
+    np.testing.assert_allclose(equal, driven(wafer_model.node, u)[0], atol=1e-9)
+
+
+def test_a_device_does_not_depend_on_how_many_there_are(wafer_model, chip):
+    u = np.random.default_rng(2).uniform(-0.5, 0.5, 4).repeat(10)
+    few, many = (driven(wafer_model.on(rows).node, u) for rows in (chip[:2], chip))
+    np.testing.assert_allclose(few, many[:2], rtol=1e-12)
+    np.testing.assert_array_equal(wafer_model.on(chip).m_start, wafer_model.m_start)
+
+
+def test_the_offset_of_an_amplifier_is_added_to_the_signal(wafer_model):
+    offset = 0.03 * np.eye(len(PARAMETERS))[-1:]
+    node = wafer_model.on(offset).node
+    rest = [float(one.observe(one.start(1))[0]) for one in (wafer_model.node, node)]
+    assert rest[1] - rest[0] == pytest.approx(0.03)
+
+
+def test_a_population_is_read_as_it_was_written(wafer_model, chip, tmp_path):
+    save_model(wafer_model, tmp_path / "model.nc")
+    found = load_model(tmp_path / "model.nc")
+    assert (found.kind, found.card, found.scale, found.info) == (
+        "population_map", wafer_model.card, wafer_model.scale, wafer_model.info,
+    )  # fmt: skip
+    assert found.estimator.get_params() == wafer_model.estimator.get_params()
+    u = np.random.default_rng(3).uniform(-0.5, 0.5, 4).repeat(10)
+    np.testing.assert_array_equal(driven(found.on(chip).node, u), driven(wafer_model.on(chip).node, u))
+
+
+def test_a_model_of_one_device_knows_no_others(coarse_model, chip):
+    with pytest.raises(SpinloomError, match="model: a flow map knows disc60 alone, .*'spinloom calibrate --spread'"):
+        coarse_model.on(chip)
+
+
+def test_a_junction_that_is_none_is_told(wafer_model):
+    thin = -1.2 * np.eye(len(PARAMETERS))[1:2]
+    with pytest.raises(SpinloomError, match=r"thickness: disc60-0 would have -0.2 times the card's"):
+        wafer_model.on(thin).node  # noqa: B018

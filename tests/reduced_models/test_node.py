@@ -107,6 +107,17 @@ def test_each_device_of_a_batch_does_what_it_does_alone(two):
     np.testing.assert_array_equal(end.which, which)
 
 
+def test_what_is_read_has_the_offset_of_its_device():
+    north = [ReducedNode.of(Remembering(0.3, 0.9), NORTH, (1.0, 0.0, 0.0), TICK, offset) for offset in (0.1, -0.3)]
+    m, which = np.array([[0.0, 0.6, 0.8], [0.8, 0.6, 0.0], [0.6, 0.8, 0.0]]), np.array([1, 0, 1])
+    both = ReducedNode.stack(north)
+    np.testing.assert_allclose(both.observe(both.at(m, which)), [-0.3, 0.9, 0.3], atol=1e-15)
+    alone = north[1]
+    np.testing.assert_allclose(alone.observe(alone.at(m, 0 * which)), [-0.3, 0.5, 0.3], atol=1e-15)
+    plain = replace(alone, offsets=None)
+    np.testing.assert_array_equal(plain.observe(plain.at(m, 0 * which)), m[:, 0])
+
+
 def test_all_are_the_first_device_if_nothing_is_said(two):
     u = np.random.default_rng(1).uniform(-1, 1, (50, 5))
     _, both = drive(ReducedNode.stack(two), u)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
+from spinloom.device_models.ubermag import card_toml
+from spinloom.reduced_models import population_fit
 from spinloom.workflows.cli import main
 
 
@@ -104,3 +106,81 @@ def small_run(experiment) -> Path:
         main(["run", str(experiment), "--out", str(folder)])
     assert not stop.value.code
     return folder
+
+
+WAFER = """
+name = "wafer"
+device = "large.toml"
+engine = "embedded"
+temperature = 300
+chips = 2
+[spread]
+diameter = 0.03
+RA = 0.05
+Ms = 0.02
+offset = 0.02
+[calibration]
+trajectories = 28
+duration = 6e-10
+grades = []
+[generate]
+tasks = ["sine", "triangle"]
+period_ticks = 48
+washouts = [3]
+free_periods = 8
+full_periods = 8
+full_seeds = 2
+[generate.topology]
+nodes = 4
+feedback = 0
+clock = 3.0
+bias = 1.0
+[generate.training]
+method = "ridge"
+teacher_periods = 12
+noise = 0
+ridge = 1e-3
+[recognise]
+period_ticks = 20
+averaged = 2
+train_trials = 8
+test_trials = 8
+full_trials = 4
+[recognise.topology]
+nodes = 4
+"""
+
+
+@pytest.fixture(scope="session")
+def wafer(tmp_path_factory, large_card) -> Path:
+    """Two chips of four warm junctions that differ."""
+    folder = tmp_path_factory.mktemp("wafer")
+    (folder / "large.toml").write_text(card_toml(large_card))
+    (folder / "wafer.toml").write_text(WAFER)
+    return folder / "wafer.toml"
+
+
+@pytest.fixture(scope="session")
+def wafer_run(wafer) -> Path:
+    folder = wafer.parent / "run"
+    one = [{"degree": [2], "coordinate_degree": [1], "ridge": [1e-4], "noise_degree": [1]}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(population_fit, "WARM", one)  # that the best is taken is tested elsewhere
+        with pytest.raises(SystemExit) as stop:
+            main(["run", str(wafer), "--out", str(folder), "--anyway"])
+    assert not stop.value.code
+    return folder
+
+
+@pytest.fixture
+def refused(spinloom) -> Callable[..., None]:
+    """A command that ends with a message, code 2 and nothing on standard output."""
+
+    def call(*arguments, told: str) -> None:
+        outcome = spinloom(*arguments)
+        assert outcome.code == 2, outcome.err
+        assert told in " ".join(outcome.err.replace("│", " ").split()), outcome.err
+        assert "Traceback" not in outcome.err
+        assert outcome.out == ""
+
+    return call

@@ -149,13 +149,9 @@ def test_what_works_at_zero_kelvin_says_so_of_a_warm_card(spinloom, tmp_path):
     warm, experiment = tmp_path / "warm.toml", tmp_path / "e.toml"
     warm.write_text(DISC.read_text() + "\n[conditions]\ntemperature = 300\n")
     experiment.write_text('name = "e"\ndevice = "warm.toml"\n')
-    for command in (
-        ("probe", warm, "--engine", "embedded"),
-        ("tune", warm, "--out", tmp_path / "t.toml"),
-        ("run", experiment, "--out", tmp_path / "run"),
-    ):
-        outcome = spinloom(*command)
-        assert (outcome.code, "works at 0 K so far, got 300 K" in outcome.err) == (2, True), outcome.err
+    outcome = spinloom("tune", warm, "--out", tmp_path / "t.toml")
+    assert (outcome.code, "tuning works at 0 K, got 300 K" in outcome.err) == (2, True), outcome.err
+    assert "'design' chooses" in outcome.err
 
 
 def test_a_warm_device_is_calibrated_fitted_and_trained_on(spinloom, coarse_card, tmp_path):
@@ -180,15 +176,20 @@ def test_a_warm_device_is_calibrated_fitted_and_trained_on(spinloom, coarse_card
     short = (*short, "--free-periods", 5)
     outcome = spinloom("train", "generate", "--task", "sine", "--model", model, *short, "--out", net)
     assert outcome.code == 0, outcome.err
-    for command in (("cosimulate", net, "--engine", "embedded"), ("finish", net, "--out", tmp_path / "f.nc")):
-        outcome = spinloom(*command)
-        assert (outcome.code, "works at 0 K so far" in outcome.err) == (2, True), outcome.err
+    outcome = spinloom("finish", net, "--out", tmp_path / "f.nc")
+    assert (outcome.code, "the finish works at 0 K" in outcome.err) == (2, True), outcome.err
+    outcome = spinloom("cosimulate", net, "--engine", "embedded", "--periods", 8, "--seeds", 2, "--json")
+    assert outcome.code == 0, outcome.err
+    assert (outcome.json["temperature"], outcome.json["seeds"]) == (300, 2)
+    assert outcome.json["noise"]["nrmse"]["full"]["mean"] == outcome.json["nrmse_full"] > 0
+    assert "sine at 300 K: NRMSE" in outcome.err
     outcome = spinloom("calibrate", card_path, "--temperature", -3, "--out", calibration)
     assert (outcome.code, "conditions.temperature" in outcome.err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["", "doctor", "calibrate", "fit", "train", "train generate", "train recognise",
-                                     "cosimulate", "finish", "replay", "run", "report", "tune", "probe"])  # fmt: skip
+                                     "cosimulate", "finish", "replay", "run", "report", "tune", "probe", "design",
+                                     "yield"])  # fmt: skip
 def test_every_command_has_help_with_an_example(spinloom, command):
     outcome = spinloom(*command.split(), "--help")
     assert outcome.code == 0

@@ -36,6 +36,7 @@ class OommfNode:
     def __init__(self, cards: Sequence[DeviceCard], tick: float, launch: Launch) -> None:
         self.tick, self.devices = tick, len(cards)
         self._read = np.array([card.readout.axis for card in cards])
+        self._offset = np.array([card.readout.offset for card in cards])
         self._launch = launch
 
     def start(
@@ -53,8 +54,8 @@ class OommfNode:
         return state
 
     def observe(self, state: LiveNodes) -> np.ndarray:
-        """``m . e_read`` of each node, by the card that it is made from."""
-        return np.einsum("nk,nk->n", state.m, self._read[state.devices])
+        """``m . e_read`` of each node, and what its amplifier adds, by the card that it is made from."""
+        return np.einsum("nk,nk->n", state.m, self._read[state.devices]) + self._offset[state.devices]
 
     def moment(self, state: LiveNodes) -> np.ndarray:
         """``<m>`` of each node."""

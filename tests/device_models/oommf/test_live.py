@@ -70,7 +70,8 @@ def test_rows_that_come_late_cost_no_tick(engine_of, tilted, fault, waits):
 
 def test_each_node_is_made_from_its_own_card(engine_of, coarse_card, alter):
     slow, quick = 0.1, 0.3
-    cards = [coarse_card, alter(coarse_card, material={"alpha": quick}, readout={"axis": (0.0, 1.0, 0.0)})]
+    read = {"axis": (0.0, 1.0, 0.0), "offset": 0.25}
+    cards = [coarse_card, alter(coarse_card, material={"alpha": quick}, readout=read)]
     u, which = drives(6, 3), np.array([1, 0, 1])
     with engine_of(cards=cards) as engine:
         assert engine.node.devices == 2
@@ -80,7 +81,7 @@ def test_each_node_is_made_from_its_own_card(engine_of, coarse_card, alter):
     np.testing.assert_allclose(live, batch, rtol=0, atol=1e-14)
     alpha = np.array([quick, slow, quick])
     np.testing.assert_allclose(live[0, :, 0], np.sin(u[0] * (1 - np.exp(-TICK * alpha / 2e-12))), atol=1e-12)
-    np.testing.assert_array_equal(signal, [live[-1, 0, 1], live[-1, 1, 0], live[-1, 2, 1]])
+    np.testing.assert_array_equal(signal, [live[-1, 0, 1] + 0.25, live[-1, 1, 0], live[-1, 2, 1] + 0.25])
 
 
 def test_all_files_of_a_card_are_in_the_folder_of_each_of_its_nodes(engine_of, coarse_card, alter):
