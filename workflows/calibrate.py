@@ -54,15 +54,16 @@ def read_spread(text: str) -> Spread:
     try:
         if "=" not in text:
             return Spread.uniform(float(text))
-        return Spread.model_validate(
-            {key.strip(): float(value) for key, value in (part.split("=") for part in text.split(","))}
-        )
+        pairs = [(key.strip(), float(value)) for key, value in (part.split("=") for part in text.split(","))]
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError
+        return Spread.model_validate(dict(pairs))
     except ValidationError as error:
         raise SpinloomError(explain(error, "spread")) from None
     except ValueError:
         raise SpinloomError(
-            "spread: expected a standard deviation such as 0.05, or some by name such as diameter=0.03,RA=0.05, "
-            f"got {text!r}"
+            "spread: expected a standard deviation such as 0.05, or some by name, each once, such as "
+            f"diameter=0.03,RA=0.05, got {text!r}"
         ) from None
 
 
@@ -94,11 +95,13 @@ def calibrate_stage(
         with files.written_whole(out) as temporary:
             shutil.copyfile(calibration_path(card.name), temporary)
     else:
+        design = None if spread is None else Design.of(spread, protocol)
+        cards = [card] if design is None else design.cards(card)  # a spread that no device has is told before all else
         if probe:
             advised(card.at(0))
         if card.conditions.temperature:
             stays(card)
-        dataset = _computed(card, choice, protocol, out, None if spread is None else Design.of(spread, protocol))
+        dataset = _computed(cards, choice, protocol, out, design)
         save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")
     return {
@@ -111,9 +114,9 @@ def calibrate_stage(
     }
 
 
-def _computed(card: DeviceCard, choice: Choice, protocol: Protocol, out: Path, design: Design | None) -> Any:
+def _computed(cards: list[DeviceCard], choice: Choice, protocol: Protocol, out: Path, design: Design | None) -> Any:
+    card = cards[0]
     warm = f" at {card.conditions.temperature:g} K" if card.conditions.temperature else ""
-    cards = [card] if design is None else design.cards(card)
     differ = "" if design is None else f" of {len(cards) - 1} devices that differ"
     say(f"{card.name}{warm}{differ}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
     what = f"calibrate, {protocol.n_trajectories} devices"

@@ -20,7 +20,7 @@ from spinloom.device_models.calibration import Protocol
 from spinloom.device_models.card import DeviceCard, explain, parse_card
 from spinloom.device_models.engines.llg import spin_torque_field
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.spread import Spread, chip
+from spinloom.device_models.spread import Spread, chip, vary
 from spinloom.networks.tasks import CLASSES, task_name
 from spinloom.networks.topology import Topology
 from spinloom.reduced_models.macrospin import MacrospinLaw
@@ -52,6 +52,8 @@ TOGETHER = 8
 """Devices in one batch."""
 SEEDS: dict[str, Any] = {"map": [0], "choice": [100, 101, 102], "yield": 200, "hearing": 300}
 """Of topologies, for each purpose; of the last two, the first chip."""
+MARGINS = (1.1, 0.9, 0.75, 0.6)
+"""Errors of finalists, in units of those asked, with the number of nodes of the map."""
 CHIPS, HEARING, TRIALS = 4, 3, 100
 """Chips in one batch; chips that recognition is judged on; trials of each."""
 
@@ -210,7 +212,7 @@ def designed(card: DeviceCard, point: Point, cell: float | None = None) -> Devic
     SpinloomError
         if there is no such device
     """
-    values = card.model_dump()
+    values = {**card.model_dump(), "name": f"{card.name[:70]}-design"}
     across = card.geometry.size[1] / card.geometry.size[0]
     count = MESH if cell is None else 2 * math.ceil(point.diameter / cell / 2 - 1e-9)
     size = (point.diameter, across * point.diameter, point.thickness)
@@ -306,16 +308,20 @@ def _kept(path: Path, key: Any) -> list[dict[str, Any]]:
     return found["rows"] if isinstance(found, dict) and found.get("made_from") == key else []
 
 
-def finalists(rows: list[dict[str, Any]], most: int = 6) -> list[Point]:
-    """The cheapest of those that come near what is asked, of junctions that differ, and the best."""
-    near = sorted((row for row in rows if row["score"] <= 1.1), key=lambda row: row["energy"])
-    best = sorted(rows, key=lambda row: row["score"])
+def finalists(rows: list[dict[str, Any]], each: int = 2) -> list[Point]:
+    """The cheapest junctions of every margin: what just does it among equals may not with a spread."""
     chosen: list[Point] = []
-    for row in [*near[: 4 * most], *best]:
-        point = point_of(row)
-        alike = [(p.diameter, p.thickness, p.voltage) for p in chosen]
-        if (point.diameter, point.thickness, point.voltage) not in alike and len(chosen) < most:
-            chosen.append(point)
+    known: set[tuple[float, float, float]] = set()
+    best = min(row["score"] for row in rows)
+    for margin in MARGINS:
+        near = sorted((row for row in rows if row["score"] <= max(margin, best)), key=lambda row: row["energy"])
+        taken = 0
+        for point in map(point_of, near):
+            junction = (point.diameter, point.thickness, point.voltage)
+            if junction not in known and taken < each:
+                known.add(junction)
+                chosen.append(point)
+                taken += 1
     return chosen
 
 
@@ -407,6 +413,20 @@ def check_tasks(tasks: Sequence[str]) -> None:
         raise SpinloomError(f"task: expected series of one output each, got {f.shape[1]} outputs in {len(tasks)}")
 
 
+def check_spread(card: DeviceCard, wish: Wish) -> None:
+    """Refuse a spread that no device has, before anything is computed: of all chips, those that deviate most.
+
+    Raises
+    ------
+    SpinloomError
+    """
+    smallest = designed(card, grid_corner(wish))
+    numbers = [1000 * wish.seed + SEEDS[purpose] + k for purpose in ("yield", "hearing") for k in range(wish.chips)]
+    drawn = np.concatenate([wish.spread.draw(max(wish.nodes), number) for number in numbers])
+    for k in sorted({*drawn.argmin(axis=0), *drawn.argmax(axis=0)}):
+        vary(smallest, drawn[k], f"{card.name}-{k}")
+
+
 def design_stage(card: DeviceCard, folder: Path, wish: Wish, verify: bool = True) -> dict[str, Any]:
     """Map, judge, choose, write the card and the experiment of the choice, and verify it in full micromagnetics.
 
@@ -430,7 +450,7 @@ def design_stage(card: DeviceCard, folder: Path, wish: Wish, verify: bool = True
     check_tasks(wish.tasks)
     if not any(card.bias.H):
         raise SpinloomError("bias.H: expected a field, whose direction a design keeps, got none")
-    chip(designed(card, grid_corner(wish)), wish.spread, 2, 0)  # a spread that no device has is told before
+    check_spread(card, wish)
     files.check_writable(folder / "design.json")
     began = time.perf_counter()
     rows = mapped(card, wish, folder / "map.json")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -263,12 +264,13 @@ def _finish(
 
 
 def _foretell(experiment: Experiment, card: DeviceCard, tasks: list[str], folder: Path, stages: Stages) -> None:
-    """What room temperature would do to networks that were trained at 0 K."""
+    """What room temperature would do to networks that were trained at 0 K: those of the first chip."""
     if card.conditions.temperature:
         return
     names = [*map(task_name, tasks), RECOGNISE]
     paths = [network_path(experiment, folder, name, 0) for name in names]
     networks, model = load_networks(paths)
+    networks = [replace(network, name=network.name.split(CHIP)[0]) for network in networks]
     stages.do("foretell", [_digests(paths), ROOM], [], lambda: foretell(networks, model, ROOM))
 
 

@@ -213,24 +213,8 @@ def experiment_toml(experiment: Experiment, words: str) -> str:
         a line of comment
     """
     differs = _differing(experiment.model_dump(mode="json"), Experiment(name="defaults").model_dump(mode="json"))
-    return toml(differs, words)
-
-
-def toml(values: dict[str, Any], words: str) -> str:
-    """A nested dictionary as the text of a TOML file, under a comment.
-
-    Examples
-    --------
-    >>> print(toml({"name": "one", "part": {"size": [1.0, 2.0]}}, "a comment"), end="")
-    # a comment
-    <BLANKLINE>
-    name = "one"
-    <BLANKLINE>
-    [part]
-    size = [1.0, 2.0]
-    """
     lines = [f"# {words}"]
-    for name, table in _tables(values):
+    for name, table in _tables(differs):
         lines += ["", *([f"[{name}]"] if name else []), *(f"{key} = {json.dumps(table[key])}" for key in table)]
     return "\n".join(lines) + "\n"
 

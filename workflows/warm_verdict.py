@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -27,6 +28,7 @@ from spinloom.networks.tasks import CLASSES
 from spinloom.networks.together import Together
 from spinloom.networks.trials import FreeRun, generate, recognise
 from spinloom.reduced_models.model import CalibratedModel
+from spinloom.reduced_models.node import ReducedNode
 from spinloom.reduced_models.region import Watch
 from spinloom.reduced_models.warmed import warmed
 from spinloom.workflows.console import progress, say
@@ -132,7 +134,7 @@ def warm_compare(
 
 
 def reduced(model: CalibratedModel, temperature: float) -> Node:
-    """The reduced device at a temperature, as a network takes it.
+    """The reduced device at a temperature, or each of several that differ, as a network takes it.
 
     Raises
     ------
@@ -146,7 +148,12 @@ def reduced(model: CalibratedModel, temperature: float) -> Node:
             f"temperature: the reduced model was fitted at {model.temperature:g} K, got {temperature:g} K; take one of "
             "that temperature, or of 0 K, whose noise is estimated"
         )
-    return model.scale.of(warmed(model.estimator.law(), model.card.at(temperature), model.m_start, model.tick))
+    laws, rest = model.node.laws, np.asarray(model.node.m_start)
+    nodes = [
+        warmed(jax.tree.map(lambda leaf, k=k: leaf[k], laws), card.at(temperature), rest[k], model.tick)
+        for k, card in enumerate(model.cards)
+    ]
+    return model.scale.of(ReducedNode.stack(nodes))
 
 
 def foretell(networks: list[TrainedNetwork], model: CalibratedModel, temperature: float) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from spinloom.device_models.engines import ENGINES, Kind
 from spinloom.device_models.ubermag import card_toml
 from spinloom.reduced_models import population_fit
 from spinloom.workflows.cli import main
@@ -167,7 +169,22 @@ def wafer_run(wafer) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(population_fit, "WARM", one)  # that the best is taken is tested elsewhere
         with pytest.raises(SystemExit) as stop:
-            main(["run", str(wafer), "--out", str(folder), "--anyway"])
+            main(["run", str(wafer), "--out", str(folder)])
+    assert not stop.value.code
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cold_run(wafer, rigid_engine) -> Path:
+    """The same chips at 0 K for one task, with rigid layers for full micromagnetics."""
+    lines = wafer.read_text().replace("temperature = 300", 'finish = "none"').replace('"embedded"', '"rigid"')
+    path, folder = wafer.with_name("cold.toml"), wafer.parent / "cold"
+    path.write_text(lines.replace('"sine", "triangle"', '"sine"'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(population_fit, "COLD", [{"degree": [3], "coordinate_degree": [1]}])
+        patch.setitem(ENGINES, "rigid", Kind(lambda cards, tick, *_: nullcontext(rigid_engine(cards, tick))))
+        with pytest.raises(SystemExit) as stop:
+            main(["run", str(path), "--out", str(folder), "--anyway"])
     assert not stop.value.code
     return folder
 
