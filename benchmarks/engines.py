@@ -1,11 +1,12 @@
 """What a device-nanosecond costs, side by side in one run, as ratios.
 
     python benchmarks/engines.py data/devices/disc60.toml [--model MODEL.nc] [--devices 40] [--repeats 3]
+        [--temperature 300]
 
 1. The dense operator and the FFT convolution, on the card's mesh.
 2. A batch of devices and one device.
-3. Identical devices and a batch of different ones: Ms and diameter spread by 3 %, the mesh scaled
-   with the diameter.
+3. Identical devices and a batch of different ones: diameter, thickness, Ms, damping and bias spread by 5 %, the mesh
+   scaled with the device.
 4. With a model: the reduced model and full micromagnetics.
 5. With a model: its roll-out called for the first time and again, which compiles nothing.
 
@@ -24,19 +25,20 @@ from pathlib import Path
 
 import numpy as np
 
-from spinloom.device_models.card import DeviceCard, load_card, parse_card
+from spinloom.device_models.card import DeviceCard, load_card
 from spinloom.device_models.engines.convolution import Convolved
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.fields import Dense
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
+from spinloom.device_models.spread import Spread, chip
 from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.reduced_models.rollout import simulate
 
 TICK = 7.5e-12
-SPREAD = 0.03
-"""Of Ms and of the diameter, one standard deviation."""
+SPREAD = Spread(diameter=0.05, thickness=0.05, Ms=0.05, alpha=0.05, bias=0.05)
+"""Of devices that differ."""
 MOST_DENSE = 4000
 """Cells above which a matrix is left out: it would take more than a gigabyte."""
 
@@ -48,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("device", type=Path)
     parser.add_argument("--model", type=Path, help="reduced model of the device")
+    parser.add_argument("--temperature", type=float, help="of the device (K), instead of the card's")
     parser.add_argument("--devices", type=int, default=40, help="in a batch")
     parser.add_argument("--ticks", type=int, default=100, help="of a run in full micromagnetics")
     parser.add_argument("--rollout-ticks", type=int, default=2000, help="of a run of the reduced model")
@@ -56,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     if min(options.devices, options.ticks, options.rollout_ticks, options.repeats) < 1:
         parser.error("devices, ticks and repeats: expected at least 1 of each")
     try:
-        card = load_card(options.device)
+        card = load_card(options.device, options.temperature)
         model = None if options.model is None else load_model(options.model)
         batch = full(card, options.devices, options.ticks, options.repeats)
         if model is not None:
@@ -82,7 +85,7 @@ def full(card: DeviceCard, devices: int, ticks: int, repeats: int) -> Timed:
         compare("dense, and FFT", dense, convolved, repeats)
     batch = driven(node, devices, ticks)
     compare(f"{devices} devices, and 1 device", batch, driven(node, 1, ticks), repeats)
-    several = EmbeddedEngine(varied(card, devices), TICK).node
+    several = EmbeddedEngine(chip(card, SPREAD, devices, seed=0), TICK).node
     different = driven(several, devices, ticks, np.arange(devices))
     compare(f"identical devices, and different ones ({several.steps} steps)", batch, different, repeats)
     return batch
@@ -96,19 +99,6 @@ def reduced(model: CalibratedModel, batch: Timed, devices: int, ticks: int, repe
         once = rolled_out(model, devices, ticks + repeat)
         pairs.append((once(), once()))
     tell("roll-out, first call and second", pairs)
-
-
-def varied(card: DeviceCard, devices: int, spread: float = SPREAD, seed: int = 0) -> list[DeviceCard]:
-    """Cards with a spread of Ms and of size; the cell scales with the size, thickness included."""
-    rng, cards = np.random.default_rng(seed), []
-    for device, (magnetisation, size) in enumerate(rng.normal(1, spread, (devices, 2))):
-        values = card.model_dump()
-        values["name"] = f"{card.name[:60]}-{device}"
-        values["material"]["Ms"] *= magnetisation
-        for name in ("size", "cell"):
-            values["geometry"][name] = tuple(size * edge for edge in card.geometry.model_dump()[name])
-        cards.append(parse_card(values))
-    return cards
 
 
 def driven(node: Node, devices: int, ticks: int, which: np.ndarray | None = None) -> Timed:

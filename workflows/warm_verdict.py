@@ -100,7 +100,9 @@ def warm_compare(
     began = time.perf_counter()
     group = Together.of(networks)
     washout = networks[0].settings["washouts"][0]
-    guess = _guessed(reduced(model, temperature), group, periods, washout)
+    # A finish is for full nodes: reduced ones have the read-outs that were trained on them.
+    trained = Together.of([network.as_trained for network in networks])
+    guess = _guessed(reduced(model, temperature), trained, periods, washout)
     full, seen, attributes = _full(networks, group, model, choice, periods, how, salvage, temperature, seeds)
     record = _record(networks, model, {"full": full, "reduced": guess}).assign_attrs(attributes)
     outside = [float(share) for share in group.of_each(seen, axis=0)]
