@@ -11,7 +11,7 @@ import pytest
 from spinloom.device_models.calibration import Protocol, calibrate
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.errors import SpinloomError
-from spinloom.reduced_models import model as models
+from spinloom.reduced_models import fit as fits
 from spinloom.reduced_models import reach
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.flow_map import FlowMap
@@ -95,7 +95,7 @@ def test_the_reach_is_the_largest_amplitude_up_to_which_it_is_good(graded, monke
     assert len(found.info["holdout_nrmse_each"]) == curve[0.5]["trajectories"] == 2
     small = graded.isel(trajectory=graded["amplitude"].values <= 0.5)
     small = small.assign_coords(amplitude=small["amplitude"])
-    monkeypatch.setattr(models, "HOLD_OUT", 4)
+    monkeypatch.setattr(fits, "HOLD_OUT", 4)
     alone = fitted(small)
     np.testing.assert_array_equal(found.estimator.coef_, alone.estimator.coef_)
     np.testing.assert_array_equal(found.region.points, alone.region.points)
@@ -153,7 +153,7 @@ def with_memory(monkeypatch):
         X, y, _ = single_ticks(shown.m, shown.u, shown.m_start)
         return Memory(degree=3, ridge=1e-9).fit(X, y), []
 
-    monkeypatch.setitem(models.KINDS, "memory", Memory)
+    monkeypatch.setitem(fits.KINDS, "memory", Memory)
     monkeypatch.setitem(reach.FIT, "memory", fit)
     return amplitudes
 
@@ -161,7 +161,7 @@ def with_memory(monkeypatch):
 def test_auto_asks_a_kind_with_a_memory_only_beyond_the_reach_of_the_flow_map(graded, with_memory, monkeypatch):
     monkeypatch.setattr(reach, "GOOD", 1.0)
     monkeypatch.setattr(reach, "USABLE", 1e9)
-    monkeypatch.setattr(models, "KINDS", {"flow_map": FlowMap, "memory": models.KINDS["memory"]})
+    monkeypatch.setattr(fits, "KINDS", {"flow_map": FlowMap, "memory": fits.KINDS["memory"]})
     assert fitted(graded, "auto").scale.reach == 1
     assert with_memory == []
     found = fitted(spoilt(graded, 1.0), "auto")
@@ -174,7 +174,7 @@ def test_auto_asks_a_kind_with_a_memory_only_beyond_the_reach_of_the_flow_map(gr
 
 def test_auto_asks_it_where_the_flow_map_is_usable_from_there_downwards(graded, with_memory, monkeypatch):
     """What a flow map cannot follow at all, nothing dear is wasted on; its error stays on the curve."""
-    monkeypatch.setattr(models, "KINDS", {"flow_map": FlowMap, "memory": models.KINDS["memory"]})
+    monkeypatch.setattr(fits, "KINDS", {"flow_map": FlowMap, "memory": fits.KINDS["memory"]})
     monkeypatch.setattr(reach, "GOOD", 0.0)
     for usable, tried in ((1e9, [1.0, 0.5]), (0.0, [])):
         with_memory.clear()
