@@ -145,13 +145,15 @@ def readout(w_out: Any, r: Any) -> Any:
 
 def _tick(wanted: str, fixed: tuple[Node, Weights], state: LoopState, forced: Forced) -> tuple[LoopState, Record]:
     node, weights = fixed
+    # Before the step: the state of a live node is a handle, which then shows what is after it.
+    before = node.moment(state.nodes) if wanted == "all" else None
     nodes, r, u = advance(node, weights, state, forced.s)
     z = readout(weights.w_out, r)
     record = Record(z)
     if wanted != "z":
         record = record._replace(r=r)
     if wanted == "all":
-        record = record._replace(u=u, m=jnp.asarray(node.moment(state.nodes)).reshape(*u.shape, 3))
+        record = record._replace(u=u, m=jnp.asarray(before).reshape(*u.shape, 3))
     return LoopState(nodes, r, jnp.where(forced.hold, forced.target, z)), record
 
 

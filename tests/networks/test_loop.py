@@ -367,3 +367,35 @@ def test_the_start_is_told_what_the_node_needs_to_know(low_pass):
     assert heard == [10]
     assert state.r.shape == (2, 5)
     assert state.z.shape == (2, 1)
+
+
+class Handle:
+    """A node whose state is a handle, as that of live processes: after a step it shows what is then."""
+
+    traceable, devices, channels, tick = False, 1, ("drive",), 7.5e-12
+
+    def __init__(self, node):
+        self.node = node
+
+    def start(self, n, seed=0, devices=None, progress=None):
+        return [self.node.start(n)]
+
+    def step(self, handle, inputs):
+        handle[0] = self.node.step(handle[0], inputs)
+        return handle
+
+    def observe(self, handle):
+        return np.array(self.node.observe(handle[0]))
+
+    def moment(self, handle):
+        return np.array(self.node.moment(handle[0]))
+
+
+def test_what_is_recorded_before_a_tick_is_so_of_live_nodes_too(low_pass):
+    weights = draw(Topology(nodes=3, spectral_radius=0.5, bias=0.5, gain=1.0, feedback=0.5), [0])
+    target = np.sin(np.arange(12.0))[:, None]
+    how = {"target": target, "hold": np.ones(12, bool), "record": "all"}
+    _, traced = simulate(low_pass, weights, **how)
+    _, live = simulate(Handle(low_pass), weights, **how)
+    np.testing.assert_allclose(live.m, traced.m, atol=1e-12)
+    assert np.abs(live.m[1:] - live.m[:-1]).max() > 1e-3
