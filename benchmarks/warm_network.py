@@ -86,8 +86,7 @@ def recognised(network: TrainedNetwork, nodes: dict[str, Any], trials: int, seed
     """Accuracy of a recogniser, full and reduced, on the same waveforms."""
     found = []
     for name, node in nodes.items():
-        how = {"period_ticks": network.period_ticks, "periods": network.settings["periods"]}
-        how |= {name: network.settings[name] for name in ("averaged", "power") if name in network.settings}
+        how = network.listening
         with progress(f"{network.name}, {trials} trials, {name}", how["period_ticks"] * how["periods"]) as advance:
             rng = stream(seed, "full trials")
             one = recognise(node, network.weights, trials=trials, rng=rng, progress=advance, seed=seed, **how)

@@ -61,6 +61,16 @@ class TrainedNetwork:
         """The network with the read-out that it had before its finish: that of the reduced model."""
         return self if self.reduced is None else replace(self, weights=self.weights.with_readout(self.reduced))
 
+    @property
+    def listening(self) -> dict[str, Any]:
+        """How the trials of a network that recognises run: arguments of :func:`spinloom.networks.trials.recognise`."""
+        return {
+            "period_ticks": self.period_ticks,
+            "periods": self.settings["periods"],
+            "averaged": self.settings.get("averaged", 1),
+            "power": self.settings.get("power", False),
+        }
+
     def alike(self, other: TrainedNetwork, tolerance: float) -> bool:
         """Whether another network is the same one, no weight differing by more than ``tolerance``."""
         mine, theirs = (

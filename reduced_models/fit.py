@@ -133,7 +133,6 @@ def _of_population(
     if share is not None:
         data = data.of(data.amplitude <= min((a for a in data.grades if a >= share), default=1.0))
     fit = fit_population(data, progress=progress)
-    shown = data.amplitude <= fit.amplitude
     one = Trajectories(data.nominal, data.tick, data.m, data.u, fit.m_start, data.amplitude)
     info: dict[str, Any] = {}
     error = fit.worst
@@ -141,13 +140,12 @@ def _of_population(
         error = max(fit.together.off, fit.median)
         info["noise"] = {**fit.together._asdict(), "off": error, "worst_device": fit.worst}
     curve = [{**point, "trajectories": len(fit.errors), "kind": expected} for point in fit.curve]
-    before = np.concatenate([data.m_start[:, None], data.m[:, :-1]], axis=1)
     return CalibratedModel(
         estimator=fit.estimator,
         card=data.nominal,
         tick=data.tick,
         m_start=rest_of(fit.estimator, data.nominal, fit.m_start, data.tick),
-        region=Region.from_calibration(before[shown], data.u[shown]),
+        region=_region(data.of(data.amplitude <= fit.amplitude)),
         holdout_nrmse=error,
         scale=_scale(fit.estimator, one, fit.amplitude, share),
         info={
@@ -178,9 +176,10 @@ def population(calibration: xr.Dataset) -> Population:
     )
 
 
-def _region(shown: Trajectories) -> Region:
+def _region(shown: Trajectories | Population) -> Region:
     """Where a model was shown what happens."""
-    before = np.concatenate([np.broadcast_to(shown.m_start, (len(shown.m), 1, 3)), shown.m[:, :-1]], axis=1)
+    start = np.broadcast_to(shown.m_start, (len(shown.m), 3))
+    before = np.concatenate([start[:, None], shown.m[:, :-1]], axis=1)
     return Region.from_calibration(before, shown.u)
 
 

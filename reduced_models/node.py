@@ -104,6 +104,13 @@ class ReducedNode:
         return cls(laws, start, axes, tick, offsets=jnp.asarray([offset], dtype=float))
 
     @classmethod
+    def of_laws(cls, laws: Sequence[Law], m_start: Any, axes: Any, tick: float, offsets: Any = None) -> ReducedNode:
+        """A node of one device for each law, all laws of one form; ``m_start`` and ``axes`` of each, or of all."""
+        stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *laws)
+        m_start, axes = (jnp.broadcast_to(jnp.asarray(each), (len(laws), 3)) for each in (m_start, axes))
+        return cls(stacked, m_start, axes, tick, offsets=offsets)
+
+    @classmethod
     def stack(cls, nodes: Sequence[ReducedNode]) -> ReducedNode:
         """Several nodes as one that knows all their devices, in this order.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import clone
@@ -272,13 +271,7 @@ def _stack(
 ) -> ReducedNode:
     """Devices of a population as one node, all of which start from the same <m>."""
     laws = [estimator.device(at, float(s)).law() for at, s in zip(where, scale, strict=True)]
-    n = len(laws)
-    return ReducedNode(
-        laws=jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *laws),
-        m_start=jnp.broadcast_to(jnp.asarray(m_start), (n, SPHERE)),
-        axes=jnp.broadcast_to(jnp.asarray(axis), (n, SPHERE)),
-        tick=tick,
-    )
+    return ReducedNode.of_laws(laws, m_start, axis, tick)
 
 
 def _settled(node: ReducedNode) -> tuple[np.ndarray, np.ndarray]:

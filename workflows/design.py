@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +233,7 @@ def grid(card: DeviceCard, wish: Wish) -> list[Point]:
         first = Point(diameter, thickness, share * wish.voltage, field, 1e-9, 0, nodes)
         resonance = resonance_of(designed(card, first))
         for times, network in itertools.product(RESONANCES, range(len(POINTS))):
-            points.append(Point(**{**asdict(first), "period": times / resonance, "network": network}))
+            points.append(replace(first, period=times / resonance, network=network))
     return points
 
 
@@ -260,17 +260,17 @@ def evaluate(card: DeviceCard, points: Sequence[Point], wish: Wish, seeds: list[
     outcome = generated(devices, cards, weights, list(wish.tasks))
     nrmse = np.median(outcome.nrmse.reshape(len(points), len(seeds), -1), axis=1)
     power = np.median(outcome.power.reshape(len(points), -1), axis=1)
-    return [
+    rows = [
         {
             **asdict(point),
             **{f"nrmse_{task_name(task)}": float(e) for task, e in zip(wish.tasks, nrmse[k], strict=True)},
             "power": float(power[k]),
             "energy": float(power[k] * point.period),
             "stable": bool(devices.stable[k]),
-            "score": float((nrmse[k] / wish.nrmse).max()) if devices.stable[k] else float("inf"),
         }
         for k, point in enumerate(points)
     ]
+    return [{**row, "score": _score(row, wish)} for row in rows]
 
 
 def mapped(card: DeviceCard, wish: Wish, kept: Path) -> list[dict[str, Any]]:
@@ -280,17 +280,16 @@ def mapped(card: DeviceCard, wish: Wish, kept: Path) -> list[dict[str, Any]]:
     batches = [group[at : at + TOGETHER] for group in groups for at in range(0, len(group), TOGETHER)]
     key = [card.to_json(), wish.model_dump(mode="json", include={"temperature", "tasks"})]
     rows = _kept(kept, key)
-    done = {json.dumps({name: row[name] for name in asdict(points[0])}) for row in rows}
+    done = set(map(point_of, rows))
     with progress(f"map, {len(points)} junctions and networks", len(points)) as advance:
         for batch in batches:
-            if not all(json.dumps(asdict(point)) in done for point in batch):
+            if not done.issuperset(batch):
                 rows += evaluate(card, batch, wish, SEEDS["map"])
                 with files.written_whole(kept) as temporary:
                     temporary.write_text(files.to_json({"made_from": key, "rows": rows}), encoding="utf-8")
             advance(len(batch))
-    asked = {json.dumps(asdict(point)) for point in points}
-    rows = [row for row in rows if json.dumps({name: row[name] for name in asdict(points[0])}) in asked]
-    return [{**row, "score": _score(row, wish)} for row in rows]
+    asked = set(points)
+    return [{**row, "score": _score(row, wish)} for row in rows if point_of(row) in asked]
 
 
 def _score(row: dict[str, Any], wish: Wish) -> float:
@@ -336,7 +335,7 @@ def judged(card: DeviceCard, points: list[Point], wish: Wish) -> list[dict[str, 
     with progress(f"judge {len(points)} junctions with {len(wish.nodes)} numbers of nodes", len(wish.nodes)) as advance:
         for nodes in wish.nodes:
             for network in range(len(POINTS)):
-                some = [Point(**{**asdict(point), "nodes": nodes}) for point in points if point.network == network]
+                some = [replace(point, nodes=nodes) for point in points if point.network == network]
                 rows += evaluate(card, some, wish, SEEDS["choice"]) if some else []
             advance(1)
     return [{**row, "yield": None, "accuracy": None} for row in sorted(rows, key=lambda row: row["energy"])]

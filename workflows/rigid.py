@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -87,10 +86,10 @@ def rigid(cards: list[DeviceCard], periods: list[float]) -> Rigid:
         tick = period / TICKS
         law = MacrospinLaw.of_card(card, tick, STEPS, factors)
         laws.append(WarmedLaw(law, np.asarray(scatter_of_a_tick(card, tick))))
-    node = ReducedNode(
-        laws=jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *laws),
-        m_start=jnp.asarray([card.start.m for card in cards]),
-        axes=jnp.asarray([card.readout.axis for card in cards]),
+    node = ReducedNode.of_laws(
+        laws,
+        [card.start.m for card in cards],
+        [card.readout.axis for card in cards],
         tick=1.0,  # every device counts in ticks of its own, so no common length of them is told
         offsets=jnp.asarray([card.readout.offset for card in cards]),
     )

@@ -195,18 +195,8 @@ def foretell(networks: list[TrainedNetwork], model: CalibratedModel, temperature
 
 
 def _foretold_answers(node: Node, network: TrainedNetwork) -> dict[str, Any]:
-    settings, trials = network.settings, FORETOLD_TRIALS
-    test = recognise(
-        node,
-        network.weights,
-        trials=trials,
-        period_ticks=network.period_ticks,
-        periods=settings["periods"],
-        averaged=settings.get("averaged", 1),
-        power=settings.get("power", False),
-        rng=stream(settings["seed"], "full trials"),
-        seed=FORETELLS,
-    )
+    trials, rng = FORETOLD_TRIALS, stream(network.settings["seed"], "full trials")
+    test = recognise(node, network.weights, trials=trials, **network.listening, rng=rng, seed=FORETELLS)
     right = int((test.classes == test.answers).sum())
     return {"accuracy": right / trials, "trials": trials, **against_chance(right, trials, len(CLASSES))}
 
