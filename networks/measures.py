@@ -240,6 +240,17 @@ def against_chance(right: int, trials: int, classes: int) -> dict[str, Any]:
     }
 
 
+def least_share(right: int, trials: int) -> float:
+    """The share of right answers that is exceeded with 95 % confidence (Clopper and Pearson, one-sided).
+
+    Examples
+    --------
+    >>> round(least_share(20, 20), 2), round(least_share(98, 100), 2)
+    (0.86, 0.94)
+    """
+    return float(binomtest(right, trials, alternative="greater").proportion_ci(0.95, "exact").low)
+
+
 def _periods(z: np.ndarray, f: np.ndarray) -> np.ndarray:
     """Period by period: (n_periods, period_ticks, S, K)."""
     return z.reshape(-1, *f.shape)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spinloom.device_models import files
+from spinloom.device_models.calibration import load_calibration
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import Choice, choose_engine
 from spinloom.device_models.errors import SpinloomError
@@ -18,6 +19,7 @@ from spinloom.device_models.provenance import versions
 from spinloom.networks.store import TrainedNetwork, save_network
 from spinloom.networks.tasks import task_name
 from spinloom.reduced_models.model import CalibratedModel, load_model
+from spinloom.workflows.baselines import baseline_results
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.chips import of_chip
 from spinloom.workflows.console import console, say
@@ -27,7 +29,7 @@ from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.full_runs import How
 from spinloom.workflows.report import report_stage
 from spinloom.workflows.settings import RECOGNISE, Experiment, load_experiment, override
-from spinloom.workflows.summary import CHIP, Result, by_task, results_table, summarise
+from spinloom.workflows.summary import CHIP, Result, baselines_table, by_task, results_table, summarise
 from spinloom.workflows.train import generate_stage, recognise_stage, targets
 from spinloom.workflows.warm_verdict import ROOM, foretell
 
@@ -153,6 +155,7 @@ def _run(
         lambda: fit_stage(calibration, experiment.model, model_path, experiment.reach),
     )
     _train(experiment, model_path, folder, stages)
+    _baselines(experiment, model_path, calibration, stages)
     tasks, recognises = worth_verifying(experiment, stages.results, anyway)
     paths = _finish(experiment, tasks, finisher, folder, stages)
     _foretell(experiment, card, tasks, folder, stages)
@@ -162,6 +165,10 @@ def _run(
         temporary.write_text(files.to_json(summary, indent=1), encoding="utf-8")
     report_stage(folder)
     console.print(results_table(summary))
+    if summary["baselines"]:
+        console.print(baselines_table(summary))
+        for text in summary["baselines"]["words"]:
+            say(text)
     for text in summary["words"]:
         say(text)
     say(f"report: {folder / 'report.html'}")
@@ -239,6 +246,22 @@ def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stage
             recognise_stage(one(chip, recognise.topology.nodes), model_path, recognise, recognisers[chip])
             for chip in chips
         ],
+    )
+
+
+def _baselines(experiment: Experiment, model_path: Path, calibration: Path, stages: Stages) -> None:
+    """The same training on nodes without magnets."""
+    if not experiment.baselines:
+        return
+    generate, recognise = experiment.generate, experiment.recognise
+    wanted = targets(list(generate.tasks), generate.usual_ticks).tolist() if generate.tasks else []
+    full = {"full_periods", "full_seeds", "full_trials"}
+    settings = [one.model_dump(mode="json", exclude=full) for one in (generate, recognise)]
+    stages.do(
+        "baselines",
+        [files.digest(model_path), *settings, wanted],
+        [],
+        lambda: baseline_results(load_model(model_path), load_calibration(calibration), generate, recognise),
     )
 
 

@@ -176,6 +176,8 @@ class Experiment(_Settings):
         kind of the reduced model; ``auto`` is what reaches farthest
     reach : float or "auto"
         share of J_max that networks stay within; ``auto`` is as far as the reduced model is good
+    baselines : bool
+        whether the same networks are trained without magnets too
     """
 
     name: str = Field(min_length=1, max_length=80, pattern=r"^[\w.+-]+$")
@@ -188,6 +190,7 @@ class Experiment(_Settings):
     calibration: Protocol = Protocol()
     model: str = "auto"
     reach: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
+    baselines: bool = True
     generate: GenerateSettings = GenerateSettings()
     recognise: RecogniseSettings = RecogniseSettings()
 

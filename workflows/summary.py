@@ -11,6 +11,7 @@ from rich.table import Table
 
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.provenance import stamp, versions
+from spinloom.networks.measures import least_share
 from spinloom.networks.record import TWO_ENGINES
 from spinloom.networks.tasks import task_name
 from spinloom.workflows.settings import Experiment
@@ -70,6 +71,7 @@ def summarise(experiment: Experiment, card: DeviceCard, done: Mapping[str, Any],
         "generate": generated,
         "recognise": recognised,
         "foretold": done.get("foretell"),
+        "baselines": _beside(generated, recognised, done.get("baselines")),
         "wall_s": dict(wall_s),
         "experiment": experiment.model_dump(mode="json"),
         "versions": versions(),
@@ -142,6 +144,7 @@ def _recognised(trained: list[Result], full: list[Result], chips: int) -> Result
             "trials_full": verdict["trials"],
             "confusion_full": verdict["confusion"],
             "outside_share_full": verdict["outside_share"],
+            **_sure(verdict["confusion"]),
         }
     if chips > 1:
         each = {
@@ -150,6 +153,12 @@ def _recognised(trained: list[Result], full: list[Result], chips: int) -> Result
         }
         result["chips"] = each
     return result
+
+
+def _sure(confusion: list[list[int]]) -> Result:
+    """Right answers of all trials and chips, and the least share that they leave likely."""
+    right, trials = int(np.trace(confusion)), int(np.sum(confusion))
+    return {"right_full": right, "of_full": trials, "accuracy_full_least": least_share(right, trials)}
 
 
 FIT_FIGURES = (
@@ -236,9 +245,50 @@ def results_table(summary: Result) -> Table:
             "" if kick is None else "returns" if kick["returns"] else "does not return",
         )
     r = summary["recognise"]
-    full = f"{r['accuracy_full']:.1%} of {r['trials_full']}" if r["verified"] else "not verified"
+    full = (
+        f"{r['right_full']} of {r['of_full']} (≥ {r['accuracy_full_least']:.0%})" if r["verified"] else "not verified"
+    )
     table.add_row("recognise", "", f"{r['accuracy_reduced']:.1%} of {r['trials_reduced']}", full, "", "")
     return table
+
+
+def baselines_table(summary: Result) -> Table:
+    """What the same networks do without magnets, for a terminal."""
+    found, junctions = summary["baselines"], {**summary["generate"]}
+    periods = next((kinds["leaky"]["periods"] for kinds in found["generate"].values()), 0)
+    title = f"without magnets, the same training: NRMSE over {periods} periods, one seed"
+    table = Table(title=title, box=None, title_justify="left")
+    for heading in ("task", "junctions (reduced)", *found["kinds"]):
+        table.add_column(heading, justify="left" if heading == "task" else "right")
+    for task, kinds in found["generate"].items():
+        errors = (_number(kinds[kind]["nrmse"]) for kind in found["kinds"])
+        table.add_row(f"generate {task}", _number(junctions[task]["nrmse_reduced"]), *errors)
+    right = (f"{found['recognise'][kind]['accuracy']:.1%}" for kind in found["kinds"])
+    table.add_row("recognise", f"{summary['recognise']['accuracy_reduced']:.1%}", *right)
+    return table
+
+
+def _beside(generated: Result, recognised: Result, baselines: Result | None) -> Result | None:
+    """Baselines, with words about where nodes without magnets do as well as junctions."""
+    if baselines is None:
+        return None
+    rivals: dict[str, list[str]] = {}
+    for name, one in generated.items():
+        kinds = baselines["generate"][name].items()
+        rivals[name] = [kind for kind, b in kinds if one["generates"] and _no_worse(b["nrmse"], one["nrmse_reduced"])]
+    least = recognised["accuracy_reduced"] if recognised["above_chance"] else 2.0
+    rivals["recognise"] = [kind for kind, b in baselines["recognise"].items() if b["accuracy"] >= least]
+    told = [
+        f"{name}: {' and '.join(kinds)} {'does' if len(kinds) == 1 else 'do'} as well without a junction: this task "
+        "cannot tell what junctions are worth"
+        for name, kinds in rivals.items()
+        if kinds
+    ]
+    return {**baselines, "words": told}
+
+
+def _no_worse(error: float | None, than: float | None) -> bool:
+    return error is not None and (than is None or error <= than)
 
 
 def _number(value: float | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.node import Node
 from spinloom.networks.measures import GENERATES, GENERATES_WARM, RESTLESS, against_chance, mean_error
 from spinloom.networks.seeds import JUDGES, stream
 from spinloom.networks.series import CLOCK, Demand, demand, figures, warning
@@ -18,7 +19,7 @@ from spinloom.networks.store import TrainedNetwork, save_network
 from spinloom.networks.tasks import CLASSES, target, task_name
 from spinloom.networks.topology import Weights, draw
 from spinloom.networks.training import Trained, learn, taught_error, train_classifier
-from spinloom.networks.trials import Recognition, generate, recognise
+from spinloom.networks.trials import Progress, Recognition, generate, recognise
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.reduced_models.region import Watch
 from spinloom.workflows.console import progress, say
@@ -75,7 +76,10 @@ def learn_generate(
     asked = told_beforehand(model, f, [task_name(task) for task, _ in jobs], clock is not None)
     with progress(what, settings.training.lasts(clock is not None) * ticks) as advance:
         trained = learn(model.scaled, weights, f, settings.training, advance, clock=clock)
-    summaries = judge(model, trained.weights, f, settings)
+    watch = Watch(model.region, model.scale.reach, judged_ticks(settings, ticks) * weights.nodes * weights.networks)
+    summaries = judge(model.scaled, trained.weights, f, settings, watch)
+    for summary, outside in zip(summaries, watch.outside, strict=True):
+        summary["outside_share"] = outside
     forced = taught_error(model.scaled, trained.weights.with_readout(trained.ridge), f, clock=clock)
     for k, ((task, seed), summary) in enumerate(zip(jobs, summaries, strict=True)):
         summary |= {"task": task, "seed": seed, "period_s": ticks * model.tick}
@@ -195,15 +199,37 @@ def targets(tasks: list[str], ticks: int) -> np.ndarray:
     return np.stack(f, axis=1)
 
 
-def judge(model: CalibratedModel, weights: Weights, f: np.ndarray, settings: GenerateSettings) -> list[dict[str, Any]]:
-    """Figures of trained networks in free run, on what they were not chosen on."""
+def judged_ticks(settings: GenerateSettings, ticks: int) -> int:
+    """Ticks of all free runs that networks are judged by."""
+    return sum(washout + settings.free_periods for washout in settings.washouts) * ticks
+
+
+def judge(
+    node: Node, weights: Weights, f: np.ndarray, settings: GenerateSettings, watch: Watch | None = None
+) -> list[dict[str, Any]]:
+    """Figures of trained networks in free run, on what they were not chosen on.
+
+    Parameters
+    ----------
+    node : Node
+        as a network takes it
+    weights : Weights
+    f : (period_ticks, S, K) ndarray
+        targets
+    settings : GenerateSettings
+    watch : callable, optional
+        sees everything of the runs
+
+    Returns
+    -------
+    figures : list of dict
+        of each network ``nrmse, nrmse_mean, shape_error, phase_drift_per_period, periods, washouts``
+    """
     periods, ticks = settings.free_periods, len(f)
-    total = sum(washout + periods for washout in settings.washouts) * ticks
-    watch = Watch(model.region, model.scale.reach, total * weights.nodes * weights.networks)
     how: dict[str, Any] = {"watch": watch, "clock": settings.topology.clock_period(ticks)}
-    with progress(f"free runs of {periods} periods", total) as advance:
+    with progress(f"free runs of {periods} periods", judged_ticks(settings, ticks)) as advance:
         runs = [
-            generate(model.scaled, weights, f, periods, washout, advance, seed=JUDGES + k, **how)
+            generate(node, weights, f, periods, washout, advance, seed=JUDGES + k, **how)
             for k, washout in enumerate(settings.washouts)
         ]
     nrmse = np.stack([run.nrmse for run in runs])
@@ -218,9 +244,8 @@ def judge(model: CalibratedModel, weights: Weights, f: np.ndarray, settings: Gen
             "phase_drift_per_period": None if np.isnan(drift[worst[k], k]) else float(drift[worst[k], k]),
             "periods": periods,
             "washouts": list(settings.washouts),
-            "outside_share": outside,
         }
-        for k, outside in enumerate(watch.outside)
+        for k in range(weights.networks)
     ]
 
 
@@ -289,23 +314,14 @@ def train_recognise(
         guessing (:func:`spinloom.networks.measures.against_chance`), in ``words`` too
     """
     networks, tests, results = [], [], []
-    period, node = settings.ticks(model), model.scaled
+    period = settings.ticks(model)
     ticks = settings.periods * period
-    timing: dict[str, Any] = {
-        "period_ticks": period,
-        **{name: getattr(settings, name) for name in ("periods", "averaged", "power")},
-    }
     told = progress("train and test recognition", 2 * ticks * len(seeds)) if tell else nullcontext(lambda _: None)
     with told as advance:
         for seed in seeds:
             weights = on_devices(model, draw(settings.topology, [seed], len(CLASSES)))
-            first, second = (stream(seed, purpose) for purpose in ("training trials", "test trials"))
-            seen = recognise(node, weights, trials=settings.train_trials, rng=first, progress=advance, **timing)
-            w_out = train_classifier(seen.features[0], seen.classes[0], len(CLASSES), settings.ridge)
-            weights = weights.with_readout(w_out[None])
             watch = Watch(model.region, model.scale.reach, ticks * settings.test_trials * weights.nodes)
-            options: dict[str, Any] = {"watch": watch, "seed": JUDGES, "progress": advance}
-            test = recognise(node, weights, trials=settings.test_trials, rng=second, **options, **timing)
+            weights, test = listen(model.scaled, weights, settings, period, seed, advance, watch)
             model.region.warn(watch.outside_of_all, f"recognise, seed {seed}")
             networks.append(weights)
             tests.append(test)
@@ -321,6 +337,48 @@ def train_recognise(
                 }
             )
     return Weights.stack(networks), tests, results
+
+
+def listen(
+    node: Node,
+    weights: Weights,
+    settings: RecogniseSettings,
+    period: int,
+    seed: int,
+    progress: Progress = None,
+    watch: Watch | None = None,
+) -> tuple[Weights, Recognition]:
+    """Train a network's classifier on the trials of a seed, and test it on others.
+
+    Parameters
+    ----------
+    node : Node
+        as a network takes it
+    weights : Weights
+        one network
+    settings : RecogniseSettings
+    period : int
+        ticks in a period
+    seed : int
+        of the trials
+    progress : callable, optional
+        called with the number of ticks just done
+    watch : callable, optional
+        sees everything of the test
+
+    Returns
+    -------
+    weights : Weights
+        with the read-out
+    test : Recognition
+    """
+    how: dict[str, Any] = {name: getattr(settings, name) for name in ("periods", "averaged", "power")}
+    how |= {"period_ticks": period, "progress": progress}
+    first, second = (stream(seed, purpose) for purpose in ("training trials", "test trials"))
+    seen = recognise(node, weights, trials=settings.train_trials, rng=first, **how)
+    w_out = train_classifier(seen.features[0], seen.classes[0], len(CLASSES), settings.ridge)
+    weights = weights.with_readout(w_out[None])
+    return weights, recognise(node, weights, trials=settings.test_trials, rng=second, watch=watch, seed=JUDGES, **how)
 
 
 def _recognised(test: Recognition) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from spinloom.networks.training import Training
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, load_model, save_model
 from spinloom.workflows.advice import advise
+from spinloom.workflows.baselines import baseline_results
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
 from spinloom.workflows.finalists import Finalist, glance
@@ -44,6 +45,8 @@ JUDGING = 3
 """About how many times as long as a finalist's training it takes to try one more and to judge the chosen one."""
 CHOSEN_ON, JUDGED_ON = 6, 10
 """Seeds on which finalists are trained to choose among them, and fresh ones on which the chosen one is judged."""
+BESIDE = 3
+"""Of the latter, those that the same networks without magnets are judged on."""
 FREE_PERIODS = 100
 """Of each free run of these."""
 RECOGNISERS, TRIALS = 12, 400
@@ -69,6 +72,8 @@ class Wish:
         :func:`spinloom.workflows.search.may_need_clock`
     longest_s : float, optional
         longest period (s)
+    baselines : bool
+        whether what was chosen is told beside the same networks without magnets
     """
 
     tasks: tuple[str, ...] = ("sine", "triangle", "harmonics")
@@ -77,6 +82,7 @@ class Wish:
     nodes: int = 40
     clock: bool | None = None
     longest_s: float | None = None
+    baselines: bool = True
 
     def __post_init__(self) -> None:
         if not self.budget > 0:
@@ -128,7 +134,7 @@ def tune_stage(
     result : dict
         ``verdict`` ("works", "partly", "unfit"), ``device_verdict``, ``probe`` (in words), ``reach, period_s,
         candidates, wall_s, tasks`` (by task ``median_nrmse, worst_nrmse, seeds, generates, periods``),
-        ``recognise, advice, settings, out``
+        ``recognise, baselines, advice, settings, out``
     """
     expect_cold(card, "tuning")
     beside = Beside(out)
@@ -282,6 +288,7 @@ class Tuning:
             "candidates": len(self.search.candidates),
             "tasks": {},
             "recognise": None,
+            "baselines": None,
             "advice": [],
             "settings": None,
         }
@@ -380,12 +387,18 @@ class Tuning:
         clocked = f"with a clock of strength {clock:.2g}, " if clock else ""
         judged = f"On {JUDGED_ON} fresh seeds, {clocked}{FREE_PERIODS} periods with reduced nodes: {'; '.join(lines)}."
         self.write(candidate, recognise, f"Found by 'spinloom tune'. {judged}")
+        baselines = None
+        if self.wish.baselines:
+            shown = None if self.calibration is None else load_calibration(self.calibration)
+            seeds = self.seeds("judge")[:BESIDE]
+            baselines = baseline_results(model, shown, self.settings(candidate), recognise, seeds)
         return {
             "verdict": verdict,
             "reach": model.scale.reach,
             "period_s": self.period_s(candidate),
             "tasks": tasks,
             "recognise": recognised,
+            "baselines": baselines,
             "settings": candidate.params,
         }
 

@@ -70,6 +70,7 @@ device = "coarse.toml"
 engine = "embedded"
 model = "flow_map"
 reach = 1.0
+baselines = false
 [calibration]
 trajectories = 12
 duration = 1.5e-9
@@ -116,6 +117,7 @@ device = "large.toml"
 engine = "embedded"
 temperature = 300
 chips = 2
+baselines = false
 [spread]
 diameter = 0.03
 RA = 0.05

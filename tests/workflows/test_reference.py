@@ -84,6 +84,7 @@ def test_cosimulate_takes_the_record_of_its_network(spinloom, record):
 
 SMALL = """
 name = "anchored"
+baselines = false
 [generate]
 tasks = ["sine"]
 free_periods = 2

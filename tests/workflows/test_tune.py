@@ -67,6 +67,7 @@ def tuned(small, card_path, coarse_model_path, tmp_path, spinloom):
     def call(*options):
         out = tmp_path / "tuned.toml"
         given = ("--model", coarse_model_path, "--task", "sine", "--nodes", 12, "--longest", 4e-10, "--budget", 0.1)
+        given = (*given, *(() if "--baselines" in options else ("--no-baselines",)))
         return out, spinloom("tune", card_path, *given, "--out", out, "--json", *options)
 
     return call
@@ -94,6 +95,32 @@ def test_tune_writes_an_experiment_its_record_and_its_page(tuned, coarse_card):
     assert written.generate.period_ticks * 7.5e-12 == pytest.approx(result["period_s"])
     assert written.generate.topology.nodes == written.recognise.topology.nodes == 12
     assert written.reach == pytest.approx(result["reach"])
+
+
+def test_what_was_chosen_stands_beside_networks_without_magnets(tuned, monkeypatch):
+    asked = []
+    kinds = {"leaky": {"nrmse": 0.0123, "worst": 0.02, "periods": 5, "generates": True, "accuracy": 0.875, "trials": 8}}
+
+    def beside(model, calibration, generate, recognise, seeds):
+        asked.append((generate.seed, seeds, recognise.topology.nodes))
+        found = {
+            "generate": {"sine": kinds},
+            "recognise": kinds,
+            "kinds": {"leaky": "integrators"},
+            "seeds": len(seeds),
+        }
+        return found
+
+    monkeypatch.setattr(tune, "baseline_results", beside)
+    out, outcome = tuned("--baselines")
+    ((seed, seeds, nodes),) = asked
+    assert seeds[0] == seed  # the fresh ones
+    assert nodes == 12
+    assert outcome.json["baselines"]["generate"]["sine"]["leaky"]["nrmse"] == 0.0123
+    page = out.with_name("tuned.html").read_text()
+    assert "Without magnets" in page
+    assert "0.0123" in page
+    assert "87.5 %" in page
 
 
 def test_the_model_beside_an_experiment_is_the_one_that_it_asks_for(

@@ -69,6 +69,9 @@ def tune(
         typer.Option("--clock/--no-clock", help="Give generators a clock. [default: tried for a CSV, and if Q > 3]"),
     ] = None,
     longest: Annotated[float | None, typer.Option(help="Longest period that is tried (s).")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Train the same networks without magnets too.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Find an operating point for a device, judge it on fresh seeds, and write it as an experiment.
@@ -80,7 +83,8 @@ def tune(
     from spinloom.device_models.engines import choose_engine
     from spinloom.workflows.tune import Wish, tune_stage
 
-    wish = Wish(tuple(task or Wish.tasks), budget, seed, Wish.nodes if nodes is None else nodes, clock, longest)
+    size = Wish.nodes if nodes is None else nodes
+    wish = Wish(tuple(task or Wish.tasks), budget, seed, size, clock, longest, baselines)
     result = tune_stage(load_card(device), device, choose_engine(engine, oommf), out, wish, model)
     if as_json:
         emit(result, True)
