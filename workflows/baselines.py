@@ -130,7 +130,7 @@ def inputs_alone(topology: Topology, networks: int, outputs: int, input_strength
     Examples
     --------
     >>> weights = inputs_alone(Topology(spectral_radius=1, bias=0, gain=1, feedback=1, clock=2.0), 3, 1)
-    >>> weights.W.any(), weights.w_fb[0].ravel().tolist(), weights.W_in[0].tolist()
+    >>> bool(weights.W.any()), weights.w_fb[0].ravel().tolist(), weights.W_in[0].tolist()
     (False, [1.0, 0.0], [0.0, 1.0])
     """
     fed, heard = (outputs if topology.feedback else 0), bool(topology.clock or topology.input)
