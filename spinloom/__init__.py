@@ -41,6 +41,11 @@ _PUBLIC = {
     "cosimulate": "workflows.api",
     "replay": "workflows.api",
     "run": "workflows.api",
+    "JunctionReservoir": "workflows.ways_in.estimators",
+    "JunctionSeries": "workflows.ways_in.estimators",
+    "JunctionRegressor": "workflows.ways_in.estimators",
+    "JunctionClassifier": "workflows.ways_in.estimators",
+    "JunctionNode": "workflows.ways_in.reservoirpy_node",
 }
 """Where each public name lives; it is imported when it is first asked for, because JAX takes seconds."""
 
