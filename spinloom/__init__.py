@@ -49,7 +49,8 @@ _PUBLIC = {
 }
 """Where each public name lives; it is imported when it is first asked for, because JAX takes seconds."""
 
-__all__ = list(_PUBLIC)
+# Not the node of reservoirpy, which is an optional dependency: `from spinloom import *` has to work without it.
+__all__ = [name for name in _PUBLIC if name != "JunctionNode"]
 
 
 def __getattr__(name: str) -> Any:
@@ -61,7 +62,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted({*globals(), *__all__})
 
 
 def _float64() -> None:

@@ -23,7 +23,7 @@ try:
     from reservoirpy.utils.random import rand_generator
 except ImportError as error:
     raise ImportError(
-        "JunctionNode is a node of reservoirpy (0.4 or newer), which is not installed: "
+        "JunctionNode is a node of reservoirpy (0.4.2 or newer), which is not installed: "
         "python -m pip install 'spinloom[reservoirpy]'"
     ) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import spinloom
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.scale import Scale
 from spinloom.device_models.spread import PARAMETERS
 from spinloom.networks.loop import simulate
 from spinloom.networks.topology import Topology, draw
@@ -207,6 +209,20 @@ def test_a_wrong_parameter_is_named(options, told):
     X, y = waves(4, 12, samples=10)
     with pytest.raises(SpinloomError, match=told):
         JunctionClassifier(**{**SMALL, **options}).fit(X, y)
+
+
+def test_warm_junctions_train_on_one_noise_and_are_judged_on_another(large_card, rigid_engine, monkeypatch):
+    """Each is the same whenever it is asked for."""
+    warm = rigid_engine(large_card.at(300), 1e-11).node
+    model = SimpleNamespace(scaled=Scale(spread=0.1).of(warm), deviations=None)
+    monkeypatch.setattr("spinloom.workflows.ways_in.estimators.known_model", lambda _: model)
+    X, _ = waves(4, 14, samples=20)
+    for estimator, rows in ((JunctionReservoir(**SMALL), X), (JunctionSeries(**SMALL), X[:1].T)):
+        trained, judged = estimator.fit_transform(rows), estimator.transform(rows)
+        assert np.abs(trained - judged).max() > 1e-3
+        np.testing.assert_array_equal(trained, estimator.fit_transform(rows))
+        np.testing.assert_array_equal(judged, estimator.transform(rows))
+        assert np.abs(trained - clone(estimator).set_params(seed=1).fit_transform(rows)).max() > 1e-3
 
 
 def test_they_are_found_in_the_package():
