@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c '$(SUITABLE)' >/dev/null 2>&1 && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint coverage clean distclean
+.PHONY: help install demo test lint coverage docs clean distclean
 
 help: ## show this list
 	@echo "Spinloom. Targets:"
@@ -71,8 +71,12 @@ lint: install ## check style, format and types
 coverage: install ## run all tests and say which lines they miss
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+docs: install ## execute the notebooks and build the documentation into site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "The first page is site/index.html; with a search: $(BIN)/python -m http.server --directory site"
+
 clean: ## remove caches and build leftovers; keep .venv and runs
-	rm -rf build dist spinloom.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site spinloom.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## as clean, and remove .venv

@@ -41,10 +41,16 @@ _PUBLIC = {
     "cosimulate": "workflows.api",
     "replay": "workflows.api",
     "run": "workflows.api",
+    "JunctionReservoir": "workflows.ways_in.estimators",
+    "JunctionSeries": "workflows.ways_in.estimators",
+    "JunctionRegressor": "workflows.ways_in.estimators",
+    "JunctionClassifier": "workflows.ways_in.estimators",
+    "JunctionNode": "workflows.ways_in.reservoirpy_node",
 }
 """Where each public name lives; it is imported when it is first asked for, because JAX takes seconds."""
 
-__all__ = list(_PUBLIC)
+# Not the node of reservoirpy, which is an optional dependency: `from spinloom import *` has to work without it.
+__all__ = [name for name in _PUBLIC if name != "JunctionNode"]
 
 
 def __getattr__(name: str) -> Any:
@@ -56,7 +62,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted({*globals(), *__all__})
 
 
 def _float64() -> None:
