@@ -41,6 +41,8 @@ _PUBLIC = {
     "cosimulate": "workflows.api",
     "replay": "workflows.api",
     "run": "workflows.api",
+    "to_onnx": "workflows.api",
+    "to_spice": "workflows.api",
 }
 """Where each public name lives; it is imported when it is first asked for, because JAX takes seconds."""
 
