@@ -35,6 +35,13 @@ class Turn:
         A^(-1/2)
     read : (3, 4) ndarray
         A
+
+    Examples
+    --------
+    >>> Turn.of(np.eye(4, 3)) is None
+    True
+    >>> Turn.of(0.999 * np.eye(4, 3)).begun(np.array([0.0, 1.0, 0.0])).tolist()
+    [0.0, 1.0, 0.0]
     """
 
     rate: np.ndarray

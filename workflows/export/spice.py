@@ -95,15 +95,6 @@ def node_netlist(model: CalibratedModel, *, bench: bool = True) -> str:
     Returns
     -------
     text : str
-
-    Examples
-    --------
-    >>> import spinloom
-    >>> card = spinloom.load_card("data/devices/disc60.toml")
-    >>> data = spinloom.calibrate(card, engine="embedded", trajectories=12, grades=(), duration=0.75e-9)
-    >>> text = node_netlist(spinloom.fit(data, kind="macrospin"), bench=False)
-    >>> [line.split()[:4] for line in text.splitlines() if line.startswith(".subckt")]
-    [['.subckt', 'mtj_disc60_m', 'pl', 'fl'], ['.subckt', 'mtj_disc60', 'pl', 'fl']]
     """
     junction = Junction.of(model)
     text = [_head(f"{junction.name}: a magnetic tunnel junction", model), junction.subcircuit()]

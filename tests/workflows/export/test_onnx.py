@@ -117,7 +117,7 @@ def test_a_power_detector_is_read_too(macrospin, listener):
 
 RNG = np.random.default_rng(7)
 POWERS = tuple(tuple(row) for row in exponents(4, 3, sphere_axis=1).tolist())
-LATENT = tuple((*row, 0, 0) for row in POWERS) + ((0, 0, 0, 0, 1, 0), (1, 0, 0, 1, 1, 0), (0, 1, 0, 0, 0, 1))
+LATENT = (*((*row, 0, 0) for row in POWERS), (0, 0, 0, 0, 1, 0), (1, 0, 0, 1, 1, 0), (0, 1, 0, 0, 0, 1))
 
 
 def flow_map():

@@ -1,4 +1,4 @@
-"""What ngspice makes of exported netlists is what the junctions and the networks here do; and what a netlist may hold."""
+"""What ngspice makes of exported netlists is what junctions and networks here do; and what a netlist may hold."""
 
 import math
 import re
@@ -80,7 +80,7 @@ def test_a_junction_in_ngspice_is_the_macrospin(readout, macrospin, ngspice):
 
 @pytest.mark.ngspice
 def test_a_junction_has_its_resistance_and_two_terminals(macrospin, ngspice):
-    """At equilibrium, with the magnetisation across the pinned layer's axis, and the current far too small to move it."""
+    """At equilibrium, across the pinned layer's axis, and with a current far too small to move it."""
     model = macrospin(np.eye(4, 3))
     ticks, current = 4, 1e-9
     text = [node_netlist(model, bench=False), "X1 pl 0 mtj_disc60", f"I1 0 pl {current}", OPTIONS]
