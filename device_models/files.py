@@ -134,6 +134,26 @@ def load(path: str | Path, kind: str, *versions: int) -> xr.Dataset:
     return dataset
 
 
+def kind_of(path: str | Path) -> str | None:
+    """What a NetCDF file says that it is; None if it is of another program.
+
+    Raises
+    ------
+    SpinloomError
+        if it is missing or damaged
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpinloomError(f"{path}: no such file; expected a NetCDF file that Spinloom wrote")
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            found = dataset.attrs.get("spinloom_kind")
+    except Exception as error:
+        # h5netcdf and HDF5 report damage with many exception types.
+        raise SpinloomError(f"{path}: damaged or not NetCDF ({error}); make it again") from None
+    return None if found is None else str(found)
+
+
 def to_json(value: Any, indent: int | None = None) -> str:
     """JSON that every reader takes: a number that is not finite becomes ``null``.
 

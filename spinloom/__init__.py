@@ -46,6 +46,8 @@ _PUBLIC = {
     "JunctionRegressor": "workflows.ways_in.estimators",
     "JunctionClassifier": "workflows.ways_in.estimators",
     "JunctionNode": "workflows.ways_in.reservoirpy_node",
+    "to_onnx": "workflows.api",
+    "to_spice": "workflows.api",
 }
 """Where each public name lives; it is imported when it is first asked for, because JAX takes seconds."""
 

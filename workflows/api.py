@@ -24,6 +24,8 @@ from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.chips import on_their_chips
 from spinloom.workflows.console import progress
 from spinloom.workflows.cosimulate import compare, verdict_recognise
+from spinloom.workflows.export.onnx import network_onnx, node_onnx
+from spinloom.workflows.export.spice import network_netlist, node_netlist
 from spinloom.workflows.finish import finish_stage
 from spinloom.workflows.full_runs import How
 from spinloom.workflows.run import run_experiment
@@ -299,3 +301,40 @@ def run(experiment: str | Path, out: str | Path, engine: str | None = None) -> d
         what ``summary.json`` holds
     """
     return run_experiment(Path(experiment), Path(out), engine)
+
+
+def to_onnx(model: CalibratedModel, network: TrainedNetwork | None = None, part: str = "run") -> Any:
+    """A junction, or a trained network of it, as an ONNX graph of float64.
+
+    Parameters
+    ----------
+    model : CalibratedModel
+    network : TrainedNetwork, optional
+        that was trained on the model; one junction if not given
+    part : {"run", "tick"}
+        see :func:`spinloom.workflows.export.onnx.network_onnx`
+
+    Returns
+    -------
+    onnx : onnx.ModelProto
+    """
+    return node_onnx(model, part) if network is None else network_onnx(network, model, part)
+
+
+def to_spice(model: CalibratedModel, network: TrainedNetwork | None = None, bench: bool = True) -> str:
+    """A macrospin junction, or a trained network of it, as a netlist of ngspice.
+
+    Parameters
+    ----------
+    model : CalibratedModel
+        a macrospin
+    network : TrainedNetwork, optional
+        that was trained on the model; one junction if not given
+    bench : bool
+        with an analysis; else the sub-circuits alone
+
+    Returns
+    -------
+    text : str
+    """
+    return node_netlist(model, bench=bench) if network is None else network_netlist(network, model, bench=bench)

@@ -1,0 +1,1 @@
+"""Trained networks and junctions for other tools: ONNX graphs, SPICE netlists."""
