@@ -27,7 +27,7 @@ from spinloom.device_models.errors import SpinloomError, SpinloomWarning
 from spinloom.device_models.node import Node
 from spinloom.networks.finish import Plan, finish
 from spinloom.networks.full_force import full_force
-from spinloom.networks.gradients import Descent, Regression, Taught, Told, descend, solve
+from spinloom.networks.gradients import Descent, Name, Regression, Taught, Told, descend, solve
 from spinloom.networks.loop import simulate
 from spinloom.networks.seeds import stream
 from spinloom.networks.tasks import INPUT_RMS, waveform
@@ -42,7 +42,7 @@ EIGHT = ("sine", "triangle", "square", "sawtooth", "harmonics", "falling", "rect
 SQUARE_TICKS, STEP_TICKS, RECOGNISE_TICKS = 168, 6, 60
 NARMA_POINT = Topology(spectral_radius=0.849, input=0.3, bias=0.641, gain=0.396)
 """The best of 40 random points with fixed weights, over the seeds 100 to 102."""
-FREE = ("W", "W_in", "b", "gain")
+FREE: tuple[Name, ...] = ("W", "W_in", "b", "gain")
 _RIDGE = 1e-8
 _BESIDE = 64
 """Runs that are advanced side by side at most, in full micromagnetics."""

@@ -29,7 +29,8 @@ from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
 from spinloom.networks.trials import clock_ticks, per_network
 
-FREE = ("W", "W_in", "b", "gain", "w_fb", "w_out")
+Name = Literal["W", "W_in", "b", "gain", "w_fb", "w_out"]
+FREE: tuple[Name, ...] = ("W", "W_in", "b", "gain", "w_fb", "w_out")
 """Weights that may be free."""
 _FINAL_RATE = 0.02
 """Share of the rate that is left at the end."""
@@ -63,7 +64,7 @@ class Descent(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    free: tuple[Literal["W", "W_in", "b", "gain", "w_fb", "w_out"], ...] = ("W", "W_in", "b", "gain", "w_fb")
+    free: tuple[Name, ...] = ("W", "W_in", "b", "gain", "w_fb")
     steps: int = Field(default=300, ge=0, le=1_000_000)
     rate: float = Field(default=0.02, gt=0, le=10)
     largest: float = Field(default=1.0, gt=0, le=1e9)
