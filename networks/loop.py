@@ -99,8 +99,42 @@ def start(node: Node, weights: Weights, seed: int = 0, progress: Callable[[int],
     return LoopState(nodes, jnp.asarray(node.observe(nodes)).reshape(S, N), jnp.zeros((S, weights.outputs)))
 
 
-def advance(node: Node, weights: Weights, state: LoopState, s: Any) -> tuple[Any, Any, Any]:
+@jax.custom_jvp
+def soft_clip(v: Any, slope: Any) -> Any:
+    """``clip(v, -1, 1)``, whose derivative outside is a slope that it does not have.
+
+    A node that is driven into the clip on every tick gives no gradient; a surrogate there, in the
+    backward pass alone, lets training bring it back.
+
+    Parameters
+    ----------
+    v : array
+    slope : float
+        of the surrogate outside; 0 is the clip as it is
+
+    Examples
+    --------
+    >>> float(soft_clip(3.0, 0.2)), float(jax.grad(soft_clip)(3.0, 0.2)), float(jax.grad(soft_clip)(0.5, 0.2))
+    (1.0, 0.2, 1.0)
+    """
+    return jnp.clip(v, -1, 1)
+
+
+@soft_clip.defjvp
+def _soft_clip_jvp(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    v, slope = primals
+    return jnp.clip(v, -1, 1), jnp.where(jnp.abs(v) <= 1, 1.0, slope) * tangents[0]
+
+
+def advance(node: Node, weights: Weights, state: LoopState, s: Any, slope: float = 0.0) -> tuple[Any, Any, Any]:
     """Drive and advance every node by one tick; the read-out is the caller's.
+
+    Parameters
+    ----------
+    node, weights, state, s
+        as for :func:`run`, the input of the tick alone
+    slope : float
+        of the clip outside of it, in gradients alone (:func:`soft_clip`)
 
     Returns
     -------
@@ -110,7 +144,7 @@ def advance(node: Node, weights: Weights, state: LoopState, s: Any) -> tuple[Any
     """
     w = weights
     v = drives(w, state.r, state.z, s)
-    u = jnp.clip(w.gain[:, None] * v, -1, 1)
+    u = soft_clip(w.gain[:, None] * v, slope)
     # A network drives the first channel; whatever else a node takes stays at rest.
     inputs = jnp.pad(u.reshape(-1, 1), ((0, 0), (0, len(node.channels) - 1)))
     nodes = node.step(state.nodes, inputs)
@@ -143,11 +177,13 @@ def readout(w_out: Any, r: Any) -> Any:
     return jnp.einsum("skn,...sn->...sk", w_out[..., :-1], r) + w_out[..., -1]
 
 
-def _tick(wanted: str, fixed: tuple[Node, Weights], state: LoopState, forced: Forced) -> tuple[LoopState, Record]:
+def _tick(
+    wanted: str, fixed: tuple[Node, Weights], state: LoopState, forced: Forced, slope: float = 0.0
+) -> tuple[LoopState, Record]:
     node, weights = fixed
     # Before the step: the state of a live node is a handle, which then shows what is after it.
     before = node.moment(state.nodes) if wanted == "all" else None
-    nodes, r, u = advance(node, weights, state, forced.s)
+    nodes, r, u = advance(node, weights, state, forced.s, slope)
     z = readout(weights.w_out, r)
     record = Record(z)
     if wanted != "z":
@@ -185,6 +221,7 @@ def run(
     state: LoopState | None = None,
     seed: int = 0,
     record: str = "z",
+    slope: float = 0.0,
 ) -> tuple[LoopState, Record]:
     """Run S networks for many ticks, as a pure function: ``jit``, ``grad`` and ``vmap`` go through it.
 
@@ -205,6 +242,8 @@ def run(
         of whatever is random in the node, where it starts from equilibrium
     record : {"z", "r", "all"}
         what to keep of every tick: the outputs; the signals too; the drives and <m> too
+    slope : float
+        of the clip outside of it, in gradients alone (:func:`soft_clip`)
 
     Returns
     -------
@@ -235,7 +274,7 @@ def run(
     """
     forced = _checked(weights, target, hold, s, record)
     state = start(node, weights, seed) if state is None else state
-    return jax.lax.scan(partial(_TICKS[record], (node, weights)), state, forced)
+    return jax.lax.scan(partial(_tick, record, (node, weights), slope=slope), state, forced)
 
 
 def simulate(

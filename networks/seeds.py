@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_PURPOSES = ("noise", "training trials", "test trials", "full trials", "screening", "kick")
+_PURPOSES = ("noise", "training trials", "test trials", "full trials", "screening", "kick", "descent", "selection")
 """In this order for ever: a new purpose goes to the end, so that the streams of the others stay."""
 
 TRIMS, JUDGES, VERIFIES, FORETELLS = 1_000_000, 2_000_000, 3_000_000, 4_000_000
@@ -22,7 +22,8 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
     Parameters
     ----------
     seed : int
-    purpose : {"topology", "noise", "training trials", "test trials", "full trials", "screening", "kick"}
+    purpose : str
+        ``topology``, or one of the purposes above: ``noise``, ``training trials`` and so on
 
     Returns
     -------
