@@ -112,7 +112,7 @@ def square(model: CalibratedModel, options: argparse.Namespace) -> None:
     found["refined"] = learn(node, moved.weights, f, how).weights
     walls["refined"] = time.perf_counter() - began
     for kind, weights in found.items():
-        tell("square", kind, "reduced", [one["nrmse"] for one in judge(model, weights, f, settings)], walls[kind])
+        tell("square", kind, "reduced", [one["nrmse"] for one in judge(node, weights, f, settings)], walls[kind])
     if not options.full:
         return
     with open_engine(choose_engine("embedded"), model.cards, model.tick) as engine:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinloom.device_models.errors import SpinloomError
@@ -107,4 +108,5 @@ class Scaled(Around):
 
 def _times(inputs: Any, reach: Any) -> Any:
     """Inputs with the drive, column 0, times the reach."""
-    return jax.numpy.asarray(inputs).at[:, 0].multiply(reach)
+    inputs = jnp.asarray(inputs)
+    return jnp.concatenate([reach * inputs[:, :1], inputs[:, 1:]], axis=1)

@@ -5,6 +5,7 @@ Roll-outs, calibrations, networks and FORCE are each a tick function, handed to 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +19,10 @@ from spinloom.device_models.node import Node, State, with_channels
 Tick = Callable[[Any, Any, Any], tuple[Any, Any]]
 """(fixed, carry, row) -> (carry, what to record): a function without memory, hashable by its value."""
 CHUNK = 50
-"""Ticks between two reports of progress."""
+"""Ticks that a report of progress is of, at most."""
+MOST, OFTEN = 500, 0.2
+"""Ticks of a compiled scan at most, and about how often its progress is told (s): every call costs as much as some
+hundred ticks of a small network, so a quick node is called less often."""
 
 
 @partial(jax.jit, static_argnums=0)
@@ -29,8 +33,11 @@ def _compiled(tick: Tick, fixed: Any, carry: Any, rows: Any, count: Any) -> tupl
     length = len(jax.tree.leaves(rows)[0])
 
     def one(i: Any, at: tuple[Any, Any]) -> tuple[Any, Any]:
-        carry, record = tick(fixed, at[0], jax.tree.map(lambda x: x[i], rows))
-        return carry, jax.tree.map(lambda all_, row: all_.at[i].set(row), at[1], record)
+        # Without the bounds checks of an index, which cost as much as a product of a small network.
+        row = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), rows)
+        carry, record = tick(fixed, at[0], row)
+        kept = jax.tree.map(lambda all_, row: jax.lax.dynamic_update_index_in_dim(all_, row, i, 0), at[1], record)
+        return carry, kept
 
     empty = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), form)
     return jax.lax.fori_loop(0, count, one, (carry, empty))
@@ -43,7 +50,7 @@ def advance(
     rows: Any,
     *,
     traceable: bool = True,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     progress: Callable[[int], None] | None = None,
     collect: Callable[[Any], None] | None = None,
 ) -> tuple[Any, Any]:
@@ -61,8 +68,9 @@ def advance(
     rows : pytree of (n_ticks, ...) arrays
     traceable : bool
         whether JAX may trace the tick; if not, every tick is a chunk
-    chunk : int
-        ticks in one compiled scan, and between two reports
+    chunk : int, optional
+        ticks in one compiled scan, and of one report; if not given, so many that a scan takes a moment, and their
+        reports come together
     progress : callable, optional
         called with the number of ticks just done
     collect : callable, optional
@@ -85,21 +93,39 @@ def advance(
     pieces: list[Any] = []
     keep = pieces.append if collect is None else collect
     n_ticks = len(jax.tree.leaves(rows)[0])
-    chunk = chunk if traceable else 1
+    length, span, told = (MOST, CHUNK, CHUNK) if chunk is None else (chunk, chunk, chunk)
     if traceable:  # once, not with every chunk
         fixed, carry = jax.device_put((fixed, carry))
-    for at in range(0, n_ticks, chunk):
-        span, count = jax.tree.map(lambda x, at=at: np.asarray(x[at : at + chunk]), rows), min(chunk, n_ticks - at)
+    at = 0
+    while at < n_ticks:
+        began, count = time.perf_counter(), min(span if traceable else 1, n_ticks - at)
+        some = jax.tree.map(lambda x, at=at, end=at + count: np.asarray(x[at:end]), rows)
         if traceable:
-            filled = jax.tree.map(lambda x, short=chunk - count: np.concatenate([x, x[:1].repeat(short, axis=0)]), span)
+            filled = jax.tree.map(lambda x, short=length - count: _lengthened(x, short), some)
             carry, record = _compiled(tick, fixed, carry, filled, count)
         else:
-            carry, record = tick(fixed, carry, jax.tree.map(lambda x: x[0], span))
+            carry, record = tick(fixed, carry, jax.tree.map(lambda x: x[0], some))
             record = jax.tree.map(lambda x: np.asarray(x)[None], record)
-        keep(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], record))
+        keep(jax.tree.map(lambda x, count=count: _first(np.asarray(x), count), record))
         if progress is not None:
-            progress(count)
+            for done in range(0, count, told):
+                progress(min(told, count - done))
+        at += count
+        if chunk is None:
+            jax.block_until_ready(carry)
+            took = (time.perf_counter() - began) / count
+            span = int(np.clip(OFTEN / took, CHUNK, MOST))
     return carry, joined(pieces) if collect is None else None
+
+
+def _lengthened(x: np.ndarray, by: int) -> np.ndarray:
+    """Rows that nobody will use, at the end."""
+    return np.concatenate([x, x[:1].repeat(by, axis=0)])
+
+
+def _first(x: np.ndarray, count: int) -> np.ndarray:
+    """The first rows, without keeping the others in memory."""
+    return x if count == len(x) else x[:count].copy()
 
 
 def joined(pieces: list[Any]) -> Any:
@@ -117,7 +143,7 @@ def drive(
     inputs: np.ndarray,
     state: State | None = None,
     progress: Callable[[int], None] | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> tuple[State, np.ndarray]:
     """Play given inputs into a batch of devices.
 
@@ -130,7 +156,7 @@ def drive(
         where to go on from; equilibrium if not given
     progress : callable, optional
         called with the number of ticks just done
-    chunk : int
+    chunk : int, optional
         ticks between two reports
 
     Returns

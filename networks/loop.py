@@ -17,7 +17,7 @@ import numpy as np
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
-from spinloom.device_models.scan import CHUNK, Tick, joined
+from spinloom.device_models.scan import MOST, Tick, joined
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.topology import Weights
 
@@ -36,11 +36,14 @@ class LoopState(NamedTuple):
         their signals, in units of the spread
     z : (S, K) array
         what is fed back in the next tick
+    pull : (S, N) array, optional
+        gain W r of the next tick, within a run that has it already
     """
 
     nodes: Any
     r: Any
     z: Any
+    pull: Any = None
 
 
 class Record(NamedTuple):
@@ -142,13 +145,31 @@ def advance(node: Node, weights: Weights, state: LoopState, s: Any, slope: float
         as in LoopState
     r, u : (S, N) array
     """
-    w = weights
-    v = drives(w, state.r, state.z, s)
-    u = soft_clip(w.gain[:, None] * v, slope)
+    pull = _recurrent(weights.W, weights.gain[:, None] * state.r) if state.pull is None else state.pull
+    u = soft_clip(pull + _forcing(weights, state.z, s), slope)
     # A network drives the first channel; whatever else a node takes stays at rest.
     inputs = jnp.pad(u.reshape(-1, 1), ((0, 0), (0, len(node.channels) - 1)))
     nodes = node.step(state.nodes, inputs)
     return nodes, jnp.asarray(node.observe(nodes)).reshape(u.shape), u
+
+
+def _recurrent(W: Any, r: Any) -> Any:
+    """W r: (G, N, N), (..., S, N) -> (..., S, N)."""
+    # Networks that share W are columns of one matrix product.
+    columns = jnp.reshape(r, (*r.shape[:-2], len(W), -1, r.shape[-1]))
+    return jnp.einsum("gij,...gcj->...gci", W, columns).reshape(r.shape)
+
+
+def _forcing(weights: Weights, z: Any, s: Any) -> Any:
+    """Drives of all that is not recurrent, (S, N).
+
+    A product of its own, gain and all: what the nodes are given is then two arrays without a gap, and a compiled tick
+    need not ask of every junction which network it belongs to.
+    """
+    w = weights
+    matrix = w.gain[:, None, None] * jnp.concatenate([w.w_fb, w.W_in[..., None], w.b[..., None]], axis=-1)
+    values = jnp.concatenate([z, s[:, None], jnp.ones((len(z), 1))], axis=-1)
+    return jnp.einsum("snk,sk->sn", matrix, values)
 
 
 def drives(weights: Weights, r: Any, z: Any, s: Any) -> Any:
@@ -166,15 +187,22 @@ def drives(weights: Weights, r: Any, z: Any, s: Any) -> Any:
     v : (..., S, N) array
     """
     w = weights
-    # Networks that share W are columns of one matrix product.
-    columns = jnp.reshape(r, (*r.shape[:-2], len(w.W), -1, r.shape[-1]))
-    recurrent = jnp.einsum("gij,...gcj->...gci", w.W, columns).reshape(r.shape)
-    return recurrent + jnp.einsum("snk,...sk->...sn", w.w_fb, z) + w.W_in * s[..., None] + w.b
+    return _recurrent(w.W, r) + jnp.einsum("snk,...sk->...sn", w.w_fb, z) + w.W_in * s[..., None] + w.b
 
 
 def readout(w_out: Any, r: Any) -> Any:
     """Outputs w [r, 1]: (S, K, N + 1), (..., S, N) -> (..., S, K)."""
     return jnp.einsum("skn,...sn->...sk", w_out[..., :-1], r) + w_out[..., -1]
+
+
+def _answer(weights: Weights, r: Any) -> tuple[Any, Any]:
+    """Outputs, and gain W r of the next tick: one product where each network has a W of its own."""
+    w, K = weights, weights.outputs
+    if len(w.W) != w.networks:
+        return readout(w.w_out, r), _recurrent(w.W, w.gain[:, None] * r)
+    both = jnp.concatenate([w.w_out[..., :-1], w.gain[:, None, None] * w.W], axis=1)
+    y = jnp.einsum("skn,sn->sk", both, r)
+    return y[:, :K] + w.w_out[..., -1], y[:, K:]
 
 
 def _tick(
@@ -184,18 +212,28 @@ def _tick(
     # Before the step: the state of a live node is a handle, which then shows what is after it.
     before = node.moment(state.nodes) if wanted == "all" else None
     nodes, r, u = advance(node, weights, state, forced.s, slope)
-    z = readout(weights.w_out, r)
+    z, pull = _answer(weights, r)
     record = Record(z)
     if wanted != "z":
         record = record._replace(r=r)
     if wanted == "all":
         record = record._replace(u=u, m=jnp.asarray(before).reshape(*u.shape, 3))
-    return LoopState(nodes, r, jnp.where(forced.hold, forced.target, z)), record
+    return LoopState(nodes, r, jnp.where(forced.hold, forced.target, z), pull), record
 
 
 _FIELDS = {"z": ("z",), "r": ("z", "r"), "all": Record._fields}
 # One function for each, made once: JAX knows a function that it has compiled by its identity.
 _TICKS: dict[str, Tick] = {wanted: partial(_tick, wanted) for wanted in _FIELDS}
+
+
+@jax.jit
+def _pull(weights: Weights, r: Any) -> Any:
+    return _recurrent(weights.W, weights.gain[:, None] * r)
+
+
+def _primed(weights: Weights, state: LoopState) -> LoopState:
+    """A state as it goes from tick to tick."""
+    return state._replace(pull=_pull(weights.without_devices(), jnp.asarray(state.r)))
 
 
 def _checked(weights: Weights, target: Any, hold: Any, s: Any, record: str) -> Forced:
@@ -274,7 +312,9 @@ def run(
     """
     forced = _checked(weights, target, hold, s, record)
     state = start(node, weights, seed) if state is None else state
-    return jax.lax.scan(partial(_tick, record, (node, weights), slope=slope), state, forced)
+    tick = partial(_tick, record, (node, weights), slope=slope)
+    end, recorded = jax.lax.scan(tick, _primed(weights, state), forced)
+    return end._replace(pull=None), recorded
 
 
 def simulate(
@@ -287,7 +327,7 @@ def simulate(
     state: LoopState | None = None,
     seed: int = 0,
     record: str = "all",
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     progress: Callable[[int], None] | None = None,
     watch: Callable[[Record], None] | None = None,
 ) -> tuple[LoopState, Record]:
@@ -297,8 +337,9 @@ def simulate(
     ----------
     node, weights, target, hold, s, state, seed, record
         as for :func:`run`
-    chunk : int
-        ticks between two reports of progress, and in one compiled scan; nodes that JAX cannot
+    chunk : int, optional
+        ticks between two reports of progress, and in one compiled scan, see
+        :func:`spinloom.device_models.scan.advance`; nodes that JAX cannot
         trace report every tick
     progress : callable, optional
         called with the number of ticks just done
@@ -323,15 +364,15 @@ def simulate(
             watch(piece)
         kept.append(Record(**{name: getattr(piece, name) for name in _FIELDS[record]}))
 
-    numbers = weights.networks * (weights.outputs + (0 if seen == "z" else 5 * weights.nodes))
+    most = max(1, _MOST_NUMBERS // (weights.networks * (weights.outputs + (0 if seen == "z" else 5 * weights.nodes))))
     state, _ = scan(
         _TICKS[seen],
         (node, weights.without_devices()),
-        state,
+        _primed(weights, state),
         forced,
         traceable=node.traceable,
-        chunk=max(1, min(chunk, _MOST_NUMBERS // numbers)),
+        chunk=None if chunk is None and most >= MOST else min(chunk or MOST, most),
         progress=progress,
         collect=collect,
     )
-    return state, joined(kept)
+    return state._replace(pull=None), joined(kept)

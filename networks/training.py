@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.linear_model import Ridge, RidgeClassifier
 
 from spinloom.device_models.node import Node
-from spinloom.device_models.scan import CHUNK
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
 from spinloom.networks.measures import free_run_error, phase_slope
@@ -300,7 +299,23 @@ def force(
         with the trained read-out
     """
     target, s = np.tile(f, (periods, 1, 1)), clock_ticks(clock, weights, len(f), periods)
-    return force_on(node, weights, target, s, precision, state, progress, chunk=len(f))[1]
+    return force_on(node, weights, target, s, precision, state, in_pieces(progress, len(f)))[1]
+
+
+def in_pieces(progress: Progress, of: int) -> Progress:
+    """Progress that is told in pieces of so many ticks, however many are done at a time."""
+    if progress is None:
+        return None
+    untold = 0
+
+    def tell(ticks: int) -> None:
+        nonlocal untold
+        untold += ticks
+        for _ in range(untold // of):
+            progress(of)
+        untold %= of
+
+    return tell
 
 
 def force_on(
@@ -312,7 +327,7 @@ def force_on(
     state: LoopState | None = None,
     progress: Progress = None,
     *,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> tuple[LoopState, Weights]:
     """:func:`force` on targets given tick by tick, whatever their periods.
 
@@ -323,7 +338,7 @@ def force_on(
     target : (n_ticks, S, K) ndarray
     s : (n_ticks, S) ndarray or None
         input
-    chunk : int
+    chunk : int, optional
         ticks between two reports
 
     Returns
@@ -350,18 +365,21 @@ def force_on(
 
 
 def force_tick(fixed: tuple[Node, Weights], carry: tuple, row: tuple[Any, Any]) -> tuple[tuple, None]:
-    """One tick of :func:`force_on`: state, read-outs and P are carried, a row is the targets and the inputs."""
+    """One tick of :func:`force_on`: state, read-outs and P are carried, a row is the targets and the inputs.
+
+    The outputs of the new read-outs need no product of their own: they miss the target by c e.
+    """
     node, weights = fixed
     state, w, P = carry
     target, s = row
     nodes, r, _ = advance(node, weights, state, jnp.zeros(len(w)) if s is None else s)
     x = jnp.concatenate([r, jnp.ones((len(w), 1))], axis=1)
-    error = jnp.einsum("skn,sn->sk", w, x) - target
     k = jnp.einsum("sij,sj->si", P, x)
-    c = 1 / (1 + jnp.einsum("sn,sn->s", x, k))
-    P = P - c[:, None, None] * k[:, :, None] * k[:, None, :]
-    w = w - (c[:, None] * error)[..., None] * k[:, None, :]
-    return (LoopState(nodes, r, jnp.einsum("skn,sn->sk", w, x)), w, P), None
+    both = jnp.einsum("skn,sn->sk", jnp.concatenate([k[:, None], w], axis=1), x)
+    c, error = 1 / (1 + both[:, :1]), both[:, 1:] - target
+    P = P - (c * k)[:, :, None] * k[:, None, :]
+    w = w - (c * error)[:, :, None] * k[:, None, :]
+    return (LoopState(nodes, r, target + c * error), w, P), None
 
 
 def trim_phase(

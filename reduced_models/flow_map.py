@@ -13,7 +13,15 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spinloom.reduced_models.basis import SPHERE, exponents, length_of, monomials, polynomial
+from spinloom.reduced_models.basis import (
+    SPHERE,
+    exponents,
+    length_of,
+    monomials,
+    polynomial,
+    polynomial_of_columns,
+)
+from spinloom.reduced_models.columns import ColumnLaw, length_of_columns
 
 
 class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -108,7 +116,7 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         if self.sphere_axis_ >= 0:
-            return np.asarray(FlowMap.law(self).advance(jnp.asarray(X[:, :SPHERE]), jnp.asarray(X[:, SPHERE:])))
+            return np.asarray(FlowMap.law(self).after(jnp.asarray(X[:, :SPHERE]), jnp.asarray(X[:, SPHERE:])))
         y = np.asarray(FlowMap.law(self).polynomial(jnp.asarray(X)))
         return y[:, 0] if self.one_dimensional_ else y
 
@@ -123,8 +131,10 @@ class FlowMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 @partial(jax.tree_util.register_dataclass, data_fields=["coef", "intercept", "length"], meta_fields=["powers"])
 @dataclass(frozen=True)
-class FlowMapLaw:
-    """One tick of ``<m>``; the state is ``<m>`` itself.
+class FlowMapLaw(ColumnLaw):
+    """One tick of ``<m>``; the state is a vector along ``<m>``, of any length, and the length of ``<m>``.
+
+    So the direction is put back on the sphere when it is asked for, and each polynomial is evaluated once in a tick.
 
     Attributes
     ----------
@@ -142,22 +152,24 @@ class FlowMapLaw:
     length: Any
     powers: tuple[tuple[int, ...], ...]
 
-    normals = 0
+    def start_columns(self, m: Any) -> Any:
+        """The state (4, n) of devices at ``<m>``, (3, n)."""
+        return jnp.concatenate([m, length_of_columns(m)[None]])
 
-    def start(self, m: Any) -> Any:
-        """The state of devices at ``<m>``, (n, 3)."""
-        return m
+    def advance_columns(self, x: Any, inputs: Any) -> Any:
+        """The state after one tick: (4, n), (1, n) -> (4, n)."""
+        along = jnp.array([1.0, 1.0, 1.0, 0.0])[:, None]
+        direction = x * (along / length_of_columns(x))
+        out = polynomial_of_columns([*direction[:SPHERE], inputs[0]], self.powers, self.coef, self.intercept)
+        return direction + (out + (1 - along) * self.length)
 
-    def advance(self, m: Any, inputs: Any) -> Any:
+    def moment_columns(self, x: Any) -> Any:
+        """``<m>``, (3, n)."""
+        return x[:SPHERE] * (x[SPHERE] / length_of_columns(x))
+
+    def after(self, m: Any, inputs: Any) -> Any:
         """``<m>`` after one tick: (n, 3), (n, 1) -> (n, 3)."""
-        direction = m / length_of(m)
-        out = self.polynomial(jnp.concatenate([direction, inputs], axis=1))
-        direction = direction + out[:, :SPHERE]
-        return direction / length_of(direction) * (self.length + out[:, SPHERE:])
-
-    def moment(self, m: Any) -> Any:
-        """``<m>``, (n, 3)."""
-        return m
+        return self.moment(self.advance(self.start(m), inputs))
 
     def polynomial(self, x: Any) -> Any:
         """The regression itself: (n, n_features) -> (n, n_targets or 4)."""

@@ -14,7 +14,8 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spinloom.device_models.errors import SpinloomWarning
-from spinloom.reduced_models.basis import SPHERE, exponents, monomials, polynomial
+from spinloom.reduced_models.basis import SPHERE, exponents, monomials, polynomial, polynomial_of_columns
+from spinloom.reduced_models.columns import ColumnLaw, length_of_columns
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.shooting import LENGTH, Form, Windows, latents, losses, step
 
@@ -308,8 +309,8 @@ class _Trajectories:
 
 @partial(jax.tree_util.register_dataclass, data_fields=["coef", "intercept", "length"], meta_fields=["powers"])
 @dataclass(frozen=True)
-class MemoryLaw:
-    """One tick of ``<m>`` and latents; the state (n, 3 + k) holds them side by side.
+class MemoryLaw(ColumnLaw):
+    """One tick of ``<m>`` and latents; the state (3 + k, n) holds them one above the other.
 
     Attributes
     ----------
@@ -327,27 +328,23 @@ class MemoryLaw:
     length: Any
     powers: tuple[tuple[int, ...], ...]
 
-    normals = 0
+    def start_columns(self, m: Any) -> Any:
+        """The state of devices at rest at ``<m>``, (3, n): latents of zero."""
+        return jnp.concatenate([m, jnp.zeros((self.coef.shape[0] - LENGTH, m.shape[1]))])
 
-    def start(self, m: Any) -> Any:
-        """The state of devices at rest at ``<m>``, (n, 3): latents of zero."""
-        return jnp.concatenate([m, jnp.zeros((len(m), self.coef.shape[0] - LENGTH))], axis=1)
+    def advance_columns(self, x: Any, inputs: Any) -> Any:
+        """State after one tick: (3 + k, n), (1, n) -> (3 + k, n)."""
+        direction = x[:SPHERE] / length_of_columns(x)
+        features = [*direction, inputs[0], *x[SPHERE:]]
+        out = polynomial_of_columns(features, self.powers, self.coef, self.intercept)
+        moved = direction + out[:SPHERE]
+        m = moved * ((self.length + out[SPHERE]) / length_of_columns(moved))
+        return jnp.concatenate([m, out[LENGTH:]])
 
-    def advance(self, x: Any, inputs: Any) -> Any:
-        """State after one tick: (n, 3 + k), (n, 1) -> (n, 3 + k)."""
-        direction = _direction(x[:, :SPHERE])
-        out = self.polynomial(jnp.concatenate([direction, inputs, x[:, SPHERE:]], axis=1))
-        m = _direction(direction + out[:, :SPHERE]) * (self.length + out[:, SPHERE:LENGTH])
-        return jnp.concatenate([m, out[:, LENGTH:]], axis=1)
-
-    def moment(self, x: Any) -> Any:
-        """``<m>``, (n, 3)."""
-        return x[:, :SPHERE]
+    def moment_columns(self, x: Any) -> Any:
+        """``<m>``, (3, n)."""
+        return x[:SPHERE]
 
     def polynomial(self, x: Any) -> Any:
         """The regression itself: (n, n_features) -> (n, n_outputs)."""
         return polynomial(x, self.powers, self.coef, self.intercept)
-
-
-def _direction(m: Any) -> Any:
-    return m / ((m**2).sum(axis=1, keepdims=True) + 1e-300) ** 0.5

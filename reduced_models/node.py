@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, which_devices
 from spinloom.device_models.noise import Stream, stream
+from spinloom.reduced_models.columns import ColumnLaw
 
 
 class Law(Protocol):
@@ -50,7 +51,7 @@ class Reduced(NamedTuple):
     Attributes
     ----------
     x : (n, d) array
-        of the law
+        of the law; (d, n) of a :class:`spinloom.reduced_models.columns.ColumnLaw`
     which : (n,) int array
         device of the node that each is
     noise : Stream, optional
@@ -141,35 +142,45 @@ class ReducedNode:
 
     def at(self, m: Any, which: Any) -> Reduced:
         """Devices that stand at ``<m>``, (n, 3), without noise."""
-        return Reduced(self._each(lambda law, m: law.start(m), which, m), which)
+        return Reduced(self._each("start", which, self._turned(jnp.asarray(m))), which)
 
     def step(self, state: Reduced, inputs: Any) -> Reduced:
         """Advance by one tick."""
         if state.noise is None:
-            x = self._each(lambda law, x, row: law.advance(x, row), state.which, state.x, inputs)
-            return state._replace(x=x)
+            return state._replace(x=self._each("advance", state.which, state.x, self._turned(jnp.asarray(inputs))))
         noise, normals = state.noise.draw(self.laws.normals)
-        x = self._each(lambda law, *rows: law.scatter(*rows), state.which, state.x, inputs, normals)
+        x = self._each("scatter", state.which, state.x, *map(self._turned, (jnp.asarray(inputs), normals)))
         return state._replace(x=x, noise=noise)
 
     def observe(self, state: Reduced) -> Any:
         """The signal m . e_read and what the amplifier adds, (n,)."""
-        if self.devices == 1:
-            along = self.moment(state) @ self.axes[0]
-        else:
-            along = (self.moment(state) * self.axes[state.which]).sum(axis=-1)
-        return along if self.offsets is None else along + self.offsets[state.which]
+        m = self.moment(state).T
+        x, y, z = (self._of(state.which, axis) for axis in jnp.asarray(self.axes).T)
+        along = x * m[0] + y * m[1] + z * m[2]
+        return along if self.offsets is None else along + self._of(state.which, self.offsets)
 
     def moment(self, state: Reduced) -> Any:
         """``<m>``, (n, 3)."""
-        return self._each(lambda law, x: law.moment(x), state.which, state.x)
+        return self._turned(self._each("moment", state.which, state.x))
 
-    def _each(self, do: Callable[..., Any], which: Any, *rows: Any) -> Any:
-        """Let the law of each device do something with its rows: one law for all where there is but one."""
+    def _turned(self, rows: Any) -> Any:
+        """A row for each device as the law has it, or back again."""
+        return rows.T if isinstance(self.laws, ColumnLaw) else rows
+
+    def _of(self, which: Any, values: Any) -> Any:
+        """Those of each member of a batch, from values of each device of the node."""
+        return values[0] if self.devices == 1 else values[which]
+
+    def _each(self, do: str, which: Any, *parts: Any) -> Any:
+        """Let the law of each device do something with its part: one law for all where there is but one."""
+        own = jax.tree.map(partial(self._of, which), self.laws)
+        if isinstance(own, ColumnLaw):
+            if self.devices > 1:
+                own = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), own)
+            return getattr(own, f"{do}_columns")(*parts)
         if self.devices == 1:
-            return do(jax.tree.map(lambda leaf: leaf[0], self.laws), *rows)
-        laws = jax.tree.map(lambda leaf: leaf[which], self.laws)
-        return jax.vmap(lambda law, *row: do(law, *(part[None] for part in row))[0])(laws, *rows)
+            return getattr(own, do)(*parts)
+        return jax.vmap(lambda law, *rows: getattr(law, do)(*(row[None] for row in rows))[0])(own, *parts)
 
     def _rest(self) -> Reduced:
         """The first device in equilibrium, without noise."""

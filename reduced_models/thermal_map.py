@@ -215,7 +215,7 @@ class ThermalLaw:
         """The state after one tick, with the random numbers that it takes: (n, 4), (n, 1), (n, 3) -> (n, 4)."""
         m = x[:, :SPHERE]
         before = m / length_of(m)
-        after = self.average.advance(m, inputs)
+        after = self.average.after(m, inputs)
         length = length_of(after)
         d = after / length
         noise = polynomial(jnp.concatenate([before, inputs], axis=1), self.powers, self.coef, self.intercept)

@@ -169,7 +169,7 @@ class _Generator:
 
     def judged(self, weights: Weights) -> float:
         """The largest error after other washouts."""
-        return judge(self.model, weights, self.network.f[:, None], self.settings)[0]["nrmse"]
+        return judge(self.node, weights, self.network.f[:, None], self.settings)[0]["nrmse"]
 
 
 class _Recogniser:

@@ -10,7 +10,7 @@ import pytest
 from spinloom.device_models import scan
 from spinloom.device_models.scale import Scale
 from spinloom.networks import training
-from spinloom.networks.loop import simulate
+from spinloom.networks.loop import simulate, start
 from spinloom.networks.tasks import target
 from spinloom.networks.topology import Topology, draw
 from spinloom.networks.training import (
@@ -109,6 +109,34 @@ def test_recursive_least_squares_gives_the_batch_solution(plain_low_pass, monkey
     expected = np.linalg.solve(X.T @ X + 0.1 * np.eye(21), X.T @ y)
     assert trained.w_out.shape == (1, outputs, 21)
     np.testing.assert_allclose(trained.w_out[0], expected.T, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_tick_of_force_is_that_of_the_textbook(low_pass, outputs):
+    """P and w updated one after the other, and the outputs as a product of the new w."""
+    weights, rng = draw(TOPOLOGY, [0, 1], outputs), np.random.default_rng(0)
+    state, w, P = start(low_pass, weights), weights.w_out, np.tile(np.eye(21), (2, 1, 1))
+    carry = (state, w, P)
+    for wanted in rng.normal(size=(30, 2, outputs)):
+        carry, _ = training.force_tick((low_pass, weights), carry, (wanted, None))
+        for s, r in enumerate(np.asarray(carry[0].r)):
+            x = np.append(r, 1)
+            k, error = P[s] @ x, w[s] @ x - wanted[s]
+            c = 1 / (1 + x @ k)
+            P[s] = P[s] - c * np.outer(k, k)
+            w[s] = w[s] - c * np.outer(error, k)
+            np.testing.assert_allclose(carry[0].z[s], w[s] @ x, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(carry[1], w, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(carry[2], P, rtol=0, atol=1e-12)
+
+
+def test_progress_is_told_in_pieces():
+    told = []
+    tell = training.in_pieces(told.append, 30)
+    for ticks in (50, 20, 10, 70):
+        tell(ticks)
+    assert told == [30] * 5
+    assert training.in_pieces(None, 30) is None
 
 
 def test_force_is_the_same_compiled_and_plain(low_pass, plain_low_pass):
