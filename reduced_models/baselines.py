@@ -57,11 +57,14 @@ class _OneNumber:
         duration of one tick (s)
     channels : tuple of str
         what the columns of the inputs mean; only the drive is used
+    kind : str
+        by which JAX tells the classes apart: to jaxlib 0.10, trees of two dataclasses that have as many fields are equal
     """
 
     leak: Any
     tick: float
     channels: tuple[str, ...] = (DRIVE,)
+    kind: str = ""
 
     traceable = True
 
@@ -110,7 +113,7 @@ class _OneNumber:
         return jnp.stack([x, jnp.sqrt(1 - x**2), jnp.zeros_like(x)], axis=-1)
 
 
-_pytree = partial(jax.tree_util.register_dataclass, data_fields=["leak"], meta_fields=["tick", "channels"])
+_pytree = partial(jax.tree_util.register_dataclass, data_fields=["leak"], meta_fields=["tick", "channels", "kind"])
 
 
 @_pytree
@@ -130,6 +133,8 @@ class Leaky(_OneNumber):
     [0.3, -0.3]
     """
 
+    kind: str = "leaky"
+
     def answer(self, u: Any) -> Any:
         """The clipped drive."""
         return jnp.clip(u, -1, 1)
@@ -147,6 +152,8 @@ class Memoryless(Leaky):
     >>> float(node.observe(node.step(state, jnp.array([[-3.0]])))[0])
     -1.0
     """
+
+    kind: str = "memoryless"
 
     @classmethod
     def like(cls, tick: float, channels: tuple[str, ...] = (DRIVE,)) -> Memoryless:
@@ -174,6 +181,8 @@ class LeakyTanh(_OneNumber):
     >>> round(float(node.observe(state)[0]), 3)
     0.498
     """
+
+    kind: str = "tanh"
 
     def answer(self, u: Any) -> Any:
         """The hyperbolic tangent of the drive."""

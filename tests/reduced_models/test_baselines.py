@@ -36,6 +36,11 @@ def test_a_node_does_what_a_plain_loop_does(kind):
     np.testing.assert_allclose((m**2).sum(axis=-1), 1, atol=1e-14)
 
 
+def test_what_is_compiled_for_one_kind_is_not_run_for_another():
+    trees = {kind: jax.tree.structure(node) for kind, (node, *_) in ANSWERS.items()}
+    assert [[a == b for b in trees.values()] for a in trees.values()] == np.eye(3, dtype=bool).tolist()
+
+
 def test_devices_differ_in_their_leaks():
     node = Leaky.of([0.1, 0.5], TICK)
     state = node.step(node.start(3, devices=[1, 0, 1]), jnp.ones((3, 1)))
