@@ -13,8 +13,8 @@ from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive as drive_node
 from spinloom.networks.benchmarks.listening import Listening, Vowels, features, heard_alone, wrong_each
 from spinloom.networks.benchmarks.memory import delayed
-from spinloom.networks.benchmarks.reservoir import RIDGES, Reading, Ridge, drive, read
-from spinloom.networks.benchmarks.tasks import WASHOUT, FreeRun, Task
+from spinloom.networks.benchmarks.reservoir import RIDGES, Reading, Ridge, drive
+from spinloom.networks.benchmarks.tasks import WASHOUT, FreeRun, Task, judged
 from spinloom.networks.topology import Topology, Weights, draw
 from spinloom.reduced_models.baselines import baselines
 from spinloom.reduced_models.model import CalibratedModel
@@ -206,17 +206,6 @@ def _series(
     u = np.stack([series[seed].u for seed in seeds], axis=1)
     x = drive(node, weights, u, reading, seed=seeds[0])[0]  # type: ignore[index]
     return [judged(task, x[:, k], series[seed].target, ridges) for k, seed in enumerate(seeds)]
-
-
-def judged(task: Task, x: np.ndarray, target: np.ndarray, ridges: tuple[float, ...]) -> list[float]:
-    """Figures of one network's states, (n, F), taught on the training part and judged on the test, for each penalty."""
-    x, target = x[: len(target)], target[: len(x)]
-    worst = 0.0 if task.higher else float("inf")
-    if not np.isfinite(x).all():
-        return [worst] * len(ridges)
-    split = WASHOUT + task.train
-    fit = Ridge(x[WASHOUT:split], target[WASHOUT:split])
-    return [task.judge(read(fit.readout(ridge), x[split:]), target[split:]) for ridge in ridges]
 
 
 def _free(

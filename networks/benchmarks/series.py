@@ -115,7 +115,8 @@ def mackey_glass(n: int, tau: float = 17.0, start: float = 1.2, skip: int = 500)
     dx[lag] = slope(start, start)
     for k in range(lag, lag + steps):
         a, b = k - lag, k - lag + 1
-        middle = (x[a] + x[b]) / 2 + h / 8 * (dx[a] - dx[b])
+        # The slope jumps where the constant past ends, at number ``lag``: from below it is zero.
+        middle = (x[a] + x[b]) / 2 + h / 8 * (dx[a] - dx[b] * (b != lag))
         k1 = slope(x[k], x[a])
         k2 = slope(x[k] + h / 2 * k1, middle)
         k3 = slope(x[k] + h / 2 * k2, middle)

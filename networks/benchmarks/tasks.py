@@ -10,7 +10,7 @@ import numpy as np
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.benchmarks.memory import capacities, delayed, parities
-from spinloom.networks.benchmarks.reservoir import nrmse
+from spinloom.networks.benchmarks.reservoir import Ridge, nrmse, read
 from spinloom.networks.benchmarks.series import (
     NARMA_INPUT,
     SAMPLES_PER_PERIOD,
@@ -102,6 +102,17 @@ class Task:
     def better(self, a: float, b: float) -> bool:
         """Whether the first figure is better than the second."""
         return a > b if self.higher else a < b
+
+
+def judged(task: Task, x: np.ndarray, target: np.ndarray, ridges: tuple[float, ...]) -> list[float]:
+    """Figures of one network's states, (n, F), taught on one part and judged on another, for each penalty."""
+    x, target = x[: len(target)], target[: len(x)]
+    worst = 0.0 if task.higher else float("inf")
+    if not np.isfinite(x).all():
+        return [worst] * len(ridges)
+    split = WASHOUT + task.train
+    fit = Ridge(x[WASHOUT:split], target[WASHOUT:split])
+    return [task.judge(read(fit.readout(ridge), x[split:]), target[split:]) for ridge in ridges]
 
 
 def _narma(n: int, nodes: int, rng: np.random.Generator) -> Series:
