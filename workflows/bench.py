@@ -77,7 +77,7 @@ class Plan(BaseModel):
     tasks: tuple[str, ...] = NAMES
     nodes: tuple[int, ...] = (40, 100)
     seeds: int = Field(default=10, ge=1, le=1000)
-    budget: int = Field(default=24, ge=1, le=10_000)
+    budget: int = Field(default=16, ge=1, le=10_000)
     tune_at: int = Field(default=40, ge=1, le=10_000)
     full: int = Field(default=0, ge=0, le=100_000)
     temperature: float | None = Field(default=None, ge=0, le=1500)

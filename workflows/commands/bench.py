@@ -26,7 +26,7 @@ def bench(
     seeds: Annotated[int, typer.Option(help="Weights and series that are reported.")] = 10,
     budget: Annotated[
         int, typer.Option(help="Candidates for every kind of node and task, on seeds of their own.")
-    ] = 24,
+    ] = 16,
     tune_at: Annotated[int, typer.Option(help="Most nodes that settings are chosen with.")] = 40,
     full: Annotated[int, typer.Option(help="Samples that are run in full micromagnetics too.")] = 0,
     engine: Engine = "embedded",
