@@ -18,7 +18,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import stamp
 from spinloom.networks.benchmarks.listening import Listening, Vowels, conditions
 from spinloom.networks.benchmarks.memory import REACHES, delayed, information
-from spinloom.networks.benchmarks.reservoir import Reading, Ridge, drive, nrmse, read
+from spinloom.networks.benchmarks.reservoir import Ridge, drive, nrmse, read
 from spinloom.networks.benchmarks.series import uniform
 from spinloom.networks.benchmarks.tasks import FREE_RUNS, TASKS, WASHOUT, FreeRun, Task
 from spinloom.networks.fluctuations import interval
@@ -28,6 +28,7 @@ from spinloom.workflows.bench_kinds import (
     Kind,
     Settings,
     Tested,
+    candidates,
     figures,
     kinds_of,
     network,
@@ -70,6 +71,9 @@ class Plan(BaseModel):
         samples of each series that are run in full micromagnetics too, with the first number of nodes; 0 for none
     temperature : float, optional
         of the junctions (K); that of the model if not given
+    virtual, levels : int
+        parts of a sample whose states are all read, so that N nodes give N V numbers, and levels of the mask on its
+        input; see :class:`spinloom.networks.benchmarks.reservoir.Reading`
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -81,6 +85,8 @@ class Plan(BaseModel):
     tune_at: int = Field(default=40, ge=1, le=10_000)
     full: int = Field(default=0, ge=0, le=100_000)
     temperature: float | None = Field(default=None, ge=0, le=1500)
+    virtual: int = Field(default=1, ge=1, le=1000)
+    levels: int = Field(default=1, ge=1, le=1000)
 
     @field_validator("tasks")
     @classmethod
@@ -112,7 +118,8 @@ class Bench:
 
     def __init__(self, model: CalibratedModel, plan: Plan, folder: Path, made_of: str) -> None:
         self.model, self.plan, self.folder = model, plan, folder / "cells"
-        self.made_of = {"model": made_of, "temperature": plan.temperature, "budget": plan.budget}
+        given = plan.model_dump(include={"temperature", "budget", "virtual", "levels"})
+        self.made_of: dict[str, Any] = {"model": made_of, **given}
         self.kinds = kinds_of(model, plan.temperature)
 
     def kept(self, name: str, made_of: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -134,9 +141,9 @@ class Bench:
         """Of a kind of node for a task: tuned, or those of fewer nodes with a penalty of its own."""
         at = min(nodes, self.plan.tune_at)
         made_of = {"nodes": at, "selection": list(SELECTION)}
-        found = self.kept(
-            f"tuned.{task.name}.{kind.name}.{at}", made_of, lambda: asdict(tune(task, kind, at, self.plan.budget))
-        )
+        plan = self.plan
+        tried = candidates(kind, plan.budget, SELECTION[0], plan.virtual, plan.levels)
+        found = self.kept(f"tuned.{task.name}.{kind.name}.{at}", made_of, lambda: asdict(tune(task, kind, at, tried)))
         if nodes == at:
             return Settings(**found)
         made_of = {**made_of, "nodes": nodes, "of": at}
@@ -185,7 +192,7 @@ class Bench:
         else:
             one = self.kinds[kind]
             weights = network(one, nodes, [settings], [seed], 1)
-            x = drive(one.with_leaks([settings.leak]), weights, u, Reading(hold=settings.hold), seed=seed)[0][:, 0]  # type: ignore[index]
+            x = drive(one.with_leaks([settings.leak]), weights, u, settings.reading, seed=seed)[0][:, 0]
         return information(x, u, WASHOUT)._asdict()
 
     def full_cell(self, task: Task, nodes: int, choice: Choice) -> dict[str, Any]:
@@ -225,8 +232,8 @@ def full_run(
     differs, and so do the states.
     """
     weights = network(kind, nodes, [settings], [seed], task.channels)
-    reading, series = Reading(hold=settings.hold), task.series(nodes, seed)
-    x = drive(kind.node, weights, series.u, reading, seed=seed)[0][:, 0]  # type: ignore[index]
+    reading, series = settings.reading, task.series(nodes, seed)
+    x = drive(kind.node, weights, series.u, reading, seed=seed)[0][:, 0]
     n, split = len(x), WASHOUT + task.train
     w_out = Ridge(x[WASHOUT:split], series.target[WASHOUT:split]).readout(settings.ridge)
     first = split - FULL_WASHOUT
@@ -234,10 +241,10 @@ def full_run(
         raise SpinloomError(f"full: expected at most {n - split} samples, as many as {task.name} tests, got {samples}")
     u, target = series.u[first : split + samples], series.target[split : split + samples]
     card = model.card if temperature is None else model.card.at(temperature)
-    answers = {"reduced": drive(kind.node, weights, u, reading, seed=seed + 1)[0][FULL_WASHOUT:, 0]}  # type: ignore[index]
+    answers = {"reduced": drive(kind.node, weights, u, reading, seed=seed + 1)[0][FULL_WASHOUT:, 0]}
     with open_engine(choice, card, model.tick) as engine, progress(f"{task.name} in full micromagnetics", len(u)) as on:
         found = drive(model.scale.of(engine.node), weights, u, reading, seed=seed + 2, progress=on)
-        answers["full"] = found[0][FULL_WASHOUT:, 0]  # type: ignore[index]
+        answers["full"] = found[0][FULL_WASHOUT:, 0]
     y = {name: read(w_out, states) for name, states in answers.items()}
     return {
         **{name: task.judge(one, target) for name, one in y.items()},

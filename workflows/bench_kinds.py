@@ -44,11 +44,13 @@ class Settings:
     spectral_radius, input, bias : float
         in units in which the answer of a node to a small held drive is 1
     hold : int
-        ticks a sample is held for
+        ticks a sample is held for, or each part of it where there are virtual nodes
     leak : float
         of nodes that have one
     ridge : float
         penalty per sample
+    virtual, levels : int
+        parts of a sample whose states are read, and levels of the mask on its input
     """
 
     spectral_radius: float
@@ -57,6 +59,13 @@ class Settings:
     hold: int = 1
     leak: float = 1.0
     ridge: float = 1e-6
+    virtual: int = 1
+    levels: int = 1
+
+    @property
+    def reading(self) -> Reading:
+        """How a sample meets the nodes."""
+        return Reading(hold=self.hold * self.virtual, virtual=self.virtual, levels=self.levels)
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ def slope(node: Node, by: float = 0.05, ticks: int = 400, devices: int = 32) -> 
     return found if found > 1e-2 else 1.0
 
 
-def candidates(kind: Kind, budget: int, seed: int) -> list[Settings]:
+def candidates(kind: Kind, budget: int, seed: int, virtual: int = 1, levels: int = 1) -> list[Settings]:
     """Settings drawn at random, the same number for every kind, from the same stream.
 
     Examples
@@ -127,7 +136,7 @@ def candidates(kind: Kind, budget: int, seed: int) -> list[Settings]:
         hold = HOLDS[int(row[3] * len(HOLDS))] if kind.tunes == "hold" else 1
         leak = min(values.pop("leak"), 1.0) if kind.tunes == "leak" else 1.0
         values.pop("leak", None)
-        found.append(Settings(**values, hold=hold, leak=leak))
+        found.append(Settings(**values, hold=hold, leak=leak, virtual=virtual, levels=levels))
     return found
 
 
@@ -180,7 +189,7 @@ def _batch(
     task: Tested, kind: Kind, nodes: int, settings: list[Settings], seeds: list[int], ridges: tuple[float, ...]
 ) -> np.ndarray:
     weights = network(kind, nodes, settings, seeds, task.channels)
-    node, reading = kind.with_leaks([one.leak for one in settings]), Reading(hold=settings[0].hold)
+    node, reading = kind.with_leaks([one.leak for one in settings]), settings[0].reading
     of_each = seeds * len(settings)
     if isinstance(task, Task):
         found = _series(task, node, weights, reading, nodes, of_each, ridges)
@@ -204,7 +213,7 @@ def _series(
 ) -> list[list[float]]:
     series = {seed: task.series(nodes, seed) for seed in set(seeds)}
     u = np.stack([series[seed].u for seed in seeds], axis=1)
-    x = drive(node, weights, u, reading, seed=seeds[0])[0]  # type: ignore[index]
+    x = drive(node, weights, u, reading, seed=seeds[0])[0]
     return [judged(task, x[:, k], series[seed].target, ridges) for k, seed in enumerate(seeds)]
 
 
@@ -214,7 +223,7 @@ def _free(
     taught, lasts = WASHOUT + task.train, FREE_WASHOUT + task.free
     series = {seed: task.make(taught + FREE_STARTS * lasts, np.random.default_rng([seed, 7])) for seed in set(seeds)}
     u = np.stack([series[seed][: taught + 1] for seed in seeds], axis=1)
-    x = drive(node, weights, u[:-1], reading, seed=seeds[0])[0]  # type: ignore[index]
+    x = drive(node, weights, u[:-1], reading, seed=seeds[0])[0]
     fits = [Ridge(x[WASHOUT:, k], u[WASHOUT + 1 :, k]) for k in range(len(seeds))]
     found = np.zeros((len(seeds), len(ridges)))
     tests = np.stack([series[seed][taught:].reshape(FREE_STARTS, lasts, -1).swapaxes(0, 1) for seed in seeds], axis=1)
@@ -222,7 +231,7 @@ def _free(
         w_out = np.repeat(np.stack([fit.readout(ridge) for fit in fits]), FREE_STARTS, axis=0)
         inputs = tests.reshape(lasts, -1, task.channels)
         many = weights.repeat(FREE_STARTS)
-        _, seen = drive(node, many, inputs, reading, seed=seeds[0], w_out=w_out, taught=FREE_WASHOUT)  # type: ignore[misc]
+        _, seen = drive(node, many, inputs, reading, seed=seeds[0], w_out=w_out, taught=FREE_WASHOUT)
         y = seen.reshape(tests.shape)[FREE_WASHOUT:]
         found[:, column] = [task.judge(y[:, k], tests[FREE_WASHOUT:, k]) for k in range(len(seeds))]
     return found.tolist()
@@ -241,9 +250,8 @@ def best(task: Tested, found: np.ndarray) -> tuple[int, int]:
     return int(setting), int(ridge)
 
 
-def tune(task: Tested, kind: Kind, nodes: int, budget: int, report: Report | None = None) -> Settings:
-    """The best of ``budget`` candidates on the selection seeds, with its penalty."""
-    tried = candidates(kind, budget, SELECTION[0])
+def tune(task: Tested, kind: Kind, nodes: int, tried: list[Settings], report: Report | None = None) -> Settings:
+    """The best of some candidates on the selection seeds, with its penalty."""
     ridges = ridges_of(task)
     setting, ridge = best(task, figures(task, kind, nodes, tried, list(SELECTION), ridges, report))
     return replace(tried[setting], ridge=ridges[ridge])

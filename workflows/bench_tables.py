@@ -32,7 +32,10 @@ def write_tables(result: dict[str, Any], out: Path) -> None:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table with a line for each task and size, and a column for each kind: mean, interval and worst seed."""
+    """A line for each task and size, a column for each kind: mean ± half of its interval (worst seed).
+
+    Bold is the best, and what lies within its interval.
+    """
     kinds = [kind for kind in STYLE if any(row["kind"] == kind for row in result["rows"])]
     lines = [
         "| task | N | " + " | ".join(kinds) + " |",
@@ -42,7 +45,7 @@ def markdown(result: dict[str, Any]) -> str:
     for task, figure, higher, nodes in places:
         cells = {row["kind"]: row for row in result["rows"] if (row["task"], row["nodes"]) == (task, nodes)}
         best = _best(cells, higher)
-        told = [_cell(cells.get(kind), kind == best) for kind in kinds]
+        told = [_cell(cells.get(kind), kind in best) for kind in kinds]
         what = f"{figure}, more is better" if higher else figure
         lines.append(f"| {task} ({what}) | {nodes} | " + " | ".join(told) + " |")
     if result["full"]:
@@ -55,9 +58,14 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _best(cells: dict[str, dict[str, Any]], higher: bool) -> str | None:
-    known = {kind: cell["mean"] for kind, cell in cells.items() if cell.get("mean") is not None}
-    return (max if higher else min)(known, key=lambda kind: known[kind]) if known else None
+def _best(cells: dict[str, dict[str, Any]], higher: bool) -> set[str]:
+    """The kind with the best mean, and those whose means lie within its interval."""
+    known = {kind: cell for kind, cell in cells.items() if cell.get("mean") is not None}
+    if not known:
+        return set()
+    first = (max if higher else min)(known.values(), key=lambda cell: cell["mean"])
+    bound = first["mean"] if first["low"] is None else first["low" if higher else "high"]
+    return {kind for kind, cell in known.items() if (cell["mean"] >= bound if higher else cell["mean"] <= bound)}
 
 
 def _number(value: float | None) -> str:

@@ -18,7 +18,7 @@ from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.provenance import data_folder
-from spinloom.networks.benchmarks.reservoir import Progress, Reading, Ridge, drive, read
+from spinloom.networks.benchmarks.reservoir import Progress, Reading, Ridge, follow, read
 from spinloom.networks.tasks import waveform
 from spinloom.networks.topology import Weights
 
@@ -237,7 +237,7 @@ def features(
             new = np.concatenate([np.einsum("ts,tsf->sf", now, x), np.einsum("ts,tsf->sf", now, x**2)], axis=1)
         sums[:] = [sums[0] + new] if sums else [new]
 
-    drive(node, weights.repeat(count), u, reading, seed=seed, progress=progress, collect=add)
+    follow(node, weights.repeat(count), u, add, reading, seed=seed, progress=progress)
     means = sums[0] / heard.sum(axis=0)[:, None]
     return means.reshape(len(trials), count, -1)
 

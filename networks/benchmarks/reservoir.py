@@ -128,8 +128,7 @@ def drive(
     w_out: np.ndarray | None = None,
     taught: int | None = None,
     progress: Progress = None,
-    collect: Callable[[np.ndarray, np.ndarray], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[np.ndarray, np.ndarray]:
     """Drive S networks by a series, or let them go on with it by themselves.
 
     Parameters
@@ -150,8 +149,6 @@ def drive(
         samples after which they do; all of them are given if not given
     progress : callable, optional
         called with the number of samples just done
-    collect : callable, optional
-        takes states and inputs of some samples as soon as they are done, instead of them all being returned
 
     Returns
     -------
@@ -177,6 +174,30 @@ def drive(
     >>> drive(node, weights, np.zeros(5), Reading(hold=6, virtual=2))[0].shape
     (5, 2, 8)
     """
+    x: list[np.ndarray] = []
+    seen: list[np.ndarray] = []
+
+    def keep(states: np.ndarray, inputs: np.ndarray) -> None:
+        x.append(states)
+        seen.append(inputs)
+
+    follow(node, weights, u, keep, reading, seed=seed, w_out=w_out, taught=taught, progress=progress)
+    return np.concatenate(x), np.concatenate(seen)
+
+
+def follow(
+    node: Node,
+    weights: Weights,
+    u: np.ndarray,
+    collect: Callable[[np.ndarray, np.ndarray], None],
+    reading: Reading | None = None,
+    *,
+    seed: int = 0,
+    w_out: np.ndarray | None = None,
+    taught: int | None = None,
+    progress: Progress = None,
+) -> None:
+    """As :func:`drive`, without keeping anything: ``collect`` takes states and inputs of some samples at a time."""
     reading = reading or Reading()
     S, C = weights.networks, weights.outputs
     u = np.asarray(u, dtype=float)
@@ -189,24 +210,16 @@ def drive(
         raise SpinloomError(f"taught: expected from 1 to {len(u)} samples, got {taught}")
     features = reading.virtual * weights.nodes
     w_out = np.zeros((S, C, features + 1)) if w_out is None else w_out
-    fixed = Fixed(node, weights.without_devices(), reading.mask, w_out)
-    carry = Carry(start(node, weights, seed), jnp.zeros((S, C)))
-    pieces: list[tuple[np.ndarray, np.ndarray]] = []
-    keep = pieces.append if collect is None else lambda piece: collect(*piece)
     scan(
         _sample(reading.hold, reading.virtual),
-        fixed,
-        carry,
+        Fixed(node, weights.without_devices(), reading.mask, w_out),
+        Carry(start(node, weights, seed), jnp.zeros((S, C))),
         Row(u, np.arange(len(u)) >= taught),
         traceable=node.traceable,
         chunk=max(1, min(200, _MOST_NUMBERS // (S * features))),
         progress=progress,
-        collect=keep,
+        collect=lambda piece: collect(*piece),
     )
-    if collect is not None:
-        return None
-    x, seen = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return x, seen
 
 
 RIDGES = tuple(10.0**k for k in range(-10, 1))

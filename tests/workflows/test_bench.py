@@ -1,6 +1,7 @@
 """The command that benchmarks, on tiny sizes; and the kinds that it compares."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,16 @@ def test_more_taps_tell_more_and_a_window_tells_no_shape(short):
     few, many = (np.mean(without_nodes(TASKS["narma10"], taps, 5, [0, 1])) for taps in (1, 12))
     assert many < few
     assert without_nodes(Listening(noise=None, trials=40), 1, 5, [0])[0] > 0.5
+
+
+def test_virtual_nodes_give_more_states_of_the_same_junctions(kinds, short):
+    kind, task = kinds["junctions"], TASKS["narma10"]
+    (one,) = candidates(kind, 1, 0)
+    (many,) = candidates(kind, 1, 0, virtual=3, levels=2)
+    assert many == replace(one, virtual=3, levels=2)
+    assert many.reading == Reading(hold=3 * one.hold, virtual=3, levels=2)
+    plain, more = (figures(task, kind, 4, [each], [0, 1], (1e-6,)) for each in (one, many))
+    assert (plain != more).all()
 
 
 def test_the_best_setting_has_the_best_mean_over_seeds():
@@ -212,3 +223,14 @@ def test_cells_without_a_figure_and_figures_that_diverge_are_told():
     lines = markdown({"rows": rows, "full": []}).splitlines()
     assert lines[-1] == "| a (NRMSE) | 4 | diverges | **0.5** (2) | - |"
     assert picture({"rows": rows}).lstrip().startswith("<?xml")
+
+
+def test_what_lies_within_the_interval_of_the_best_is_as_good():
+    row = {"task": "a", "figure": "NRMSE", "higher": False, "nodes": 4, "worst": 0.6, "seeds": 3}
+    means = {"junctions": (0.5, 0.4, 0.6), "leaky": (0.55, 0.5, 0.6), "tanh": (0.7, 0.6, 0.8)}
+    rows = [{**row, "kind": kind, "mean": mean, "low": low, "high": high} for kind, (mean, low, high) in means.items()]
+    line = markdown({"rows": rows, "full": []}).splitlines()[-1]
+    assert line == "| a (NRMSE) | 4 | **0.5** ± 0.1 (0.6) | **0.55** ± 0.05 (0.6) | 0.7 ± 0.1 (0.6) |"
+    line = markdown({"rows": [{**one, "higher": True} for one in rows], "full": []}).splitlines()[-1]
+    assert line.count("**") == 2
+    assert "**0.7**" in line

@@ -28,6 +28,8 @@ def bench(
         int, typer.Option(help="Candidates for every kind of node and task, on seeds of their own.")
     ] = 16,
     tune_at: Annotated[int, typer.Option(help="Most nodes that settings are chosen with.")] = 40,
+    virtual: Annotated[int, typer.Option(help="Virtual nodes: parts of a sample whose states are all read.")] = 1,
+    levels: Annotated[int, typer.Option(help="Levels of the mask on the input of the parts; 1: no mask.")] = 1,
     full: Annotated[int, typer.Option(help="Samples that are run in full micromagnetics too.")] = 0,
     engine: Engine = "embedded",
     oommf: Oommf = None,
@@ -54,6 +56,8 @@ def bench(
         tune_at=tune_at,
         full=full,
         temperature=temperature,
+        virtual=virtual,
+        levels=levels,
     )
     choice = choose_engine(engine, oommf) if full else None
     result = bench_stage(load_model(model), model, plan, out, choice)

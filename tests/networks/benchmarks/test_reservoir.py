@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from sklearn.linear_model import Ridge as Reference
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.networks.benchmarks.reservoir import Reading, Ridge, drive, nrmse, read
+from spinloom.networks.benchmarks.reservoir import Reading, Ridge, drive, follow, nrmse, read
 from spinloom.networks.topology import Topology, draw
 from spinloom.reduced_models.baselines import LeakyTanh, Memoryless
 
@@ -63,7 +63,7 @@ def test_each_network_may_have_a_series_of_its_own(low_pass):
 def test_what_is_collected_is_what_would_be_returned(low_pass):
     weights, u = draw(TOPOLOGY, [0]), np.random.default_rng(0).uniform(-1, 1, 9)
     pieces = []
-    assert drive(low_pass, weights, u, collect=lambda x, seen: pieces.append(x)) is None
+    follow(low_pass, weights, u, lambda x, seen: pieces.append(x))
     np.testing.assert_array_equal(np.concatenate(pieces), drive(low_pass, weights, u)[0])
 
 
