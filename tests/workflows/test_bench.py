@@ -189,7 +189,8 @@ def test_a_sample_runs_in_full_micromagnetics_too(coarse_model, coarse_model_pat
     result = stage.bench_stage(coarse_model, coarse_model_path, plan, tmp_path, choose_engine("embedded", None))
     (row,) = result["full"]
     assert row["samples"] == 5
-    assert row["apart"] < 0.3
+    assert row["expects_apart"] < 0.3
+    assert row["penalties"][1] >= coarse_model.holdout_nrmse**2
     assert row["temperature"] == 0
     assert "narma10 (NRMSE), 0 K | 3 | 5 |" in (tmp_path / "bench.md").read_text()
 
