@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
+RESULTS := runs/results
+MODEL := data/reference/networks/model.nc
 SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The first interpreter that is new enough; 'make install PYTHON=python3.12' chooses another.
@@ -12,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c '$(SUITABLE)' >/dev/null 2>&1 && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint coverage docs clean distclean
+.PHONY: help install demo results test lint coverage docs clean distclean
 
 help: ## show this list
 	@echo "Spinloom. Targets:"
@@ -59,6 +61,14 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 demo: install ## calibrate, fit, train, verify in full micromagnetics, and draw the page
 	$(BIN)/spinloom run data/experiments/demo.toml --out $(DEMO)
 	@echo "The page is $(DEMO)/report.html, the figures are in $(DEMO)/summary.json"
+
+results: install ## the tables of docs/results.md; what is finished is not done again
+	$(BIN)/spinloom bench $(MODEL) --full 100 --out $(RESULTS)/cold
+	$(BIN)/spinloom bench $(MODEL) --tasks narma10,memory,mackey-glass,sine-square --nodes 40 \
+		--temperature 300 --full 100 --out $(RESULTS)/warm
+	$(BIN)/spinloom bench $(MODEL) --tasks narma10,memory,mackey-glass --nodes 5,10,20,40,100,200,400 \
+		--out $(RESULTS)/sizes
+	$(BIN)/spinloom bench $(MODEL) --tasks narma10 --budget 100 --out $(RESULTS)/tuned
 
 test: install ## run all tests
 	$(BIN)/python -m pytest

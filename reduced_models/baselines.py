@@ -58,7 +58,7 @@ class _OneNumber:
     channels : tuple of str
         what the columns of the inputs mean; only the drive is used
     kind : str
-        by which JAX tells the classes apart: to jaxlib 0.10, two dataclasses with as many fields are the same tree
+        by which JAX tells the classes apart: to jaxlib 0.10, trees of dataclasses with as many fields are equal
     """
 
     leak: Any
