@@ -41,6 +41,8 @@ _PUBLIC = {
     "cosimulate": "workflows.api",
     "replay": "workflows.api",
     "run": "workflows.api",
+    "to_drive": "workflows.tables",
+    "to_table": "workflows.tables",
     "to_onnx": "workflows.api",
     "to_spice": "workflows.api",
 }
