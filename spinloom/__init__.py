@@ -46,6 +46,8 @@ _PUBLIC = {
     "JunctionRegressor": "workflows.ways_in.estimators",
     "JunctionClassifier": "workflows.ways_in.estimators",
     "JunctionNode": "workflows.ways_in.reservoirpy_node",
+    "to_drive": "workflows.tables",
+    "to_table": "workflows.tables",
     "to_onnx": "workflows.api",
     "to_spice": "workflows.api",
 }

@@ -279,3 +279,6 @@ def test_examples_in_ubermag_run(blocks: Any, tmp_path: Path) -> None:
     assert names["final"].array[mask].mean(axis=0) / card.material.Ms == pytest.approx(names["m"][-1, 0])
     assert read_field("final.omf") == pytest.approx(names["fields"][0])
     assert len(names["trajectories"]) == 40
+    assert names["drive"][-1].array[mask] == pytest.approx(names["final"].array[mask])
+    assert names["third"].data.to_numpy() == pytest.approx(names["trajectories"][3].data.to_numpy(), rel=1e-12)
+    assert {"f", "z_full", "r_reduced_39"} <= set(names["outputs"].data)

@@ -251,7 +251,7 @@ def replay(
     -------
     dataset : xarray.Dataset
         ``u`` (tick, device), ``m`` (tick, device, component) at the end of each hold, the final
-        ``field`` (device, x, y, z, component), time ``t`` (s)
+        ``field`` (device, x, y, z, component) and the one that it started from, ``field_start``, time ``t`` (s)
 
     Examples
     --------
@@ -271,12 +271,14 @@ def replay(
         progress(f"replay on {', '.join(dict.fromkeys(one.name for one in cards))}", len(drives)) as advance,
     ):
         fields, m = opened.play(holds, drives, progress=advance, devices=devices, seed=seed)
+        started = np.broadcast_to(opened.equilibria[0 if devices is None else devices], fields.shape)
         made_by = {"engine": opened.name, "engine_version": opened.version, "seed": seed}
     return xr.Dataset(
         {
             "u": (("tick", "device"), drives, {"units": "1", "long_name": "drive J / J_max, held for the tick"}),
             "m": (("tick", "device", "component"), m, {"units": "1", "long_name": "<m> at the end of the tick"}),
             "field": (("device", "x", "y", "z", "component"), fields, {"units": "1", "long_name": "m at the end"}),
+            "field_start": (("device", "x", "y", "z", "component"), started, {"units": "1", "long_name": "m before"}),
         },
         coords={"t": (("tick",), np.cumsum(holds), {"units": "s"}), "component": ["x", "y", "z"]},
         attrs={**made_by, "cards": "[" + ", ".join(one.to_json() for one in cards) + "]"},
