@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.workflows.commands import app, device, network, whole
+from spinloom.workflows.commands import app, device, measured, network, whole
 from spinloom.workflows.console import console, say, told_warnings
 
-COMMANDS = (device, network, whole)
+COMMANDS = (device, measured, network, whole)
 """Importing them adds their commands to the app, in this order."""
 
 
