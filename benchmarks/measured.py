@@ -131,11 +131,10 @@ def row(card: DeviceCard, noise: float, seed: int, options: argparse.Namespace) 
         "direct": against(calibrated(true, options), true, seed),
     }
     figures = ", ".join(f"{name} {error:.4f}" for name, error in errors.items())
-    scores = [one for one in model.info["search"] if "trust" in one]
-    trust = min(scores, key=lambda one: one["signal_nrmse"])["trust"]
+    scores = [f"{one['trust']:g}: {one['signal_nrmse']:.4f}" for one in model.info["search"] if "trust" in one]
     text = (
         f"noise {noise:g} seed {seed}: verdict {result['verdict']} ({result['holdout_nrmse']:.4f}), card in full "
-        f"{told['signal_nrmse']:.4f}; unseen drives, worst: {figures}; best trust {trust:g}"
+        f"{told['signal_nrmse']:.4f}; unseen drives, worst: {figures}; corrections {', '.join(scores)}"
     )
     if options.network:
         text += f"; {network(model, true)}"

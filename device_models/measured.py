@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ def read_table(path: str | Path, columns: Sequence[str] | int) -> Table:
     which = list(range(wanted)) if isinstance(columns, int) else [_place(path, names, name) for name in columns]
     try:
         raw = pd.read_csv(
-            path, sep=separator, header=None, skiprows=at, usecols=which, decimal=decimal, skipinitialspace=True,
+            path, sep=separator, header=None, skiprows=at, decimal=decimal, skipinitialspace=True,
             comment="#", encoding="utf-8", encoding_errors="replace", on_bad_lines="error", low_memory=False,
         )  # fmt: skip
     except (OSError, ValueError) as error:
@@ -150,7 +151,8 @@ def _head(path: Path) -> list[str]:
         raise SpinloomError(f"{path}: empty; expected a CSV of time (s), drive and signal")
     if b"\0" in start:
         raise SpinloomError(f"{path}: not text; export the traces as CSV")
-    return start.decode("utf-8", errors="replace").splitlines()[:PREAMBLE]
+    text = start.decode("utf-8", errors="replace")
+    return re.split(r"\r\n|\r|\n", text)[:PREAMBLE]
 
 
 def _is_number(text: str, decimal: str) -> bool:
@@ -329,7 +331,7 @@ def tick_edges(path: Path, t: np.ndarray, drive: np.ndarray, tick: float) -> np.
     spread = drive.std()
     if not spread > 1e-9:
         raise SpinloomError(f"{path}: the drive stays at {drive.mean():g}; vary it, else nothing can be learnt")
-    phases = t[(t < t[0] + tick) & (t > t[0] - 1)]
+    phases = t[t < t[0] + tick]
     best = None
     for phase in phases[:: max(1, len(phases) // PHASES)]:
         edges = phase + tick * np.arange(int((end - phase) / tick * (1 + 1e-9)) + 1)
@@ -441,6 +443,8 @@ def read_traces(
     if not paths:
         raise SpinloomError("traces: expected at least one CSV file")
     tick = _checked_tick(tick)
+    if not 0 < piece < 1:
+        raise SpinloomError(f"piece: expected seconds above 0, such as 6e-9, got {piece:g}")
     found = []
     for path in map(Path, paths):
         t, drive, values = read_table(path, _wanted(columns, 3)).values.T
@@ -448,7 +452,7 @@ def read_traces(
         edges, u = held_drive(path, t, drive_of(card, drive, drive_unit), tick)
         r = averages(t, signal_of(card, values, signal_unit, current), edges, held=False)
         found.append((path.name, float(edges[0]), u, r))
-    length = min(max(SHORTEST, round(piece / tick)), *(len(u) for _, _, u, _ in found), 10**9)
+    length = min([max(SHORTEST, round(piece / tick)), *(len(u) for _, _, u, _ in found)])
     starts = [(one, at) for one in found for at in range(0, len(one[2]) - length + 1, length)]
     return Measurement(
         tick=tick,

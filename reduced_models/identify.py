@@ -14,15 +14,13 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
 from spinloom.device_models.spread import PARAMETERS, Spread, vary
-from spinloom.reduced_models.observation import NEAR, Chain, observe, tangents, turned
+from spinloom.reduced_models.observation import MOST_TURN, NEAR, Chain, observe, tangents, turned
 
 STEP = 2e-3
 """By how much a parameter is changed to see what it does, relative to its card."""
 ROUNDS, SETTLED = 6, 0.1
 """Most Gauss-Newton steps, and the largest change in units of the remaining uncertainty that ends them."""
 HALVINGS = 4
-MOST_TURN = 0.3
-"""Largest turn of a start in a step (rad)."""
 OPEN = Callable[[Sequence[DeviceCard]], AbstractContextManager[Engine]]
 
 
@@ -149,6 +147,7 @@ def identify(
     tick: float,
     open_engine: OPEN,
     progress: Callable[[float], None] | None = None,
+    begin: np.ndarray | None = None,
 ) -> Identified:
     r"""Find the card, the read-out and the starts that explain signals, by full micromagnetics.
 
@@ -172,6 +171,8 @@ def identify(
         cards -> engine of them, in a ``with`` block
     progress : callable, optional
         called with the share of the work just done
+    begin : (parameters,) ndarray, optional
+        where the search begins, ``values`` of an earlier one; at the card if not given
 
     Returns
     -------
@@ -184,12 +185,14 @@ def identify(
     """
     work = _Work(card, tolerance, u, y, tick, open_engine)
     starts = starts / np.linalg.norm(starts, axis=1, keepdims=True)
-    theta = np.zeros(len(work.known))
+    theta = np.zeros(len(work.known)) if begin is None else begin
     left, loss, found, rounds = np.inf, np.inf, work.known, 0
     for rounds in range(1, ROUNDS + 1):  # noqa: B007
         m, seen, by_theta, by_start = work.slopes(theta, starts)
         miss = y - seen
         left = float(np.sqrt((miss**2).mean()))
+        if not np.isfinite(left):
+            break
         change, turns, found = _step(miss, by_theta, by_start, theta, work.known, max(left, 1e-6))
         loss = _loss(miss, theta, work.known, left)
         for halving in range(HALVINGS):

@@ -13,14 +13,26 @@ import numpy as np
 
 from spinloom.reduced_models.basis import SPHERE, monomials
 from spinloom.reduced_models.macrospin import MacrospinModel
-from spinloom.reduced_models.observation import Chain, Error, error_of, find_starts, lead_of, observe, roll_out, turned
+from spinloom.reduced_models.observation import (
+    LIMITED,
+    Chain,
+    Error,
+    error_of,
+    find_starts,
+    lead_of,
+    observe,
+    roll_out,
+    turned,
+)
 
 LOW = 2
 """Corrections of a map are polynomials of at most this degree, in direction and drive."""
-TRUST = (0.0, 0.01, 0.03, 0.1, 0.3)
-"""How large corrections may be, as shares of what happens in a tick: each is tried, 0 is none."""
+TRUST = (0.01, 0.03, 0.1)
+"""How large corrections may be, as shares of what happens in a tick: each is tried."""
 VALIDATE = 4
 """Every so many of the shown traces choose among them."""
+HELPS = 0.8
+"""A correction is taken where it leaves at most this share of the error, noise aside."""
 STEPS = 6
 SMALL_TURN = 0.05
 """Starts are known to this much (rad) when corrections are fitted."""
@@ -102,7 +114,8 @@ def refine(estimator: Any, signals: Signals, u: np.ndarray, m: np.ndarray) -> tu
 
     Maps take corrections of low degree to the change of direction in a tick, a macrospin of its constants: Gauss-Newton
     steps on whole roll-outs, with the angles of every start free, and a penalty on corrections. How small they have to
-    be is chosen on every fourth trace, that they are not fitted to; where none helps, none is made.
+    be is chosen on every fourth trace, that they are not fitted to. Where none helps, or noise hides what is wrong,
+    none is made.
 
     Parameters
     ----------
@@ -121,18 +134,26 @@ def refine(estimator: Any, signals: Signals, u: np.ndarray, m: np.ndarray) -> tu
         ``trust`` and ``signal_nrmse``
     """
     chooses = np.arange(len(u)) % VALIDATE == VALIDATE - 1
+    errors = judge(estimator, signals, u)
+    tried = [{"trust": 0.0, "signal_nrmse": _together(errors, chooses)}]
+    floor = float(np.sqrt(np.mean([error.floor**2 for error in errors])))
+    if not chooses.any() or floor > LIMITED * _together(errors, np.ones_like(chooses)):
+        return estimator, tried
     corrections = _corrections(estimator, signals, u, m)
-    tried, best = [], (np.inf, estimator)
-    for trust in TRUST if chooses.any() and not chooses.all() else (0.0,):
-        model = estimator
-        if trust:
-            model = corrected(estimator, corrections, _fit(estimator, corrections, signals, u, trust, ~chooses))
-        errors = judge(model, signals.of(chooses), u[chooses]) if chooses.any() else []
-        score = float(np.sqrt(np.mean([error.raw**2 for error in errors]))) if errors else np.inf
+    best, model = HELPS * tried[0]["signal_nrmse"], estimator
+    for trust in TRUST:
+        other = corrected(estimator, corrections, _fit(estimator, corrections, signals, u, trust, ~chooses))
+        score = _together(judge(other, signals.of(chooses), u[chooses]))
         tried.append({"trust": trust, "signal_nrmse": score})
-        if trust == 0 or score < best[0] * 0.995:
-            best = score, model
-    return best[1], tried
+        if score < best:
+            best, model = score, other
+    return model, tried
+
+
+def _together(errors: list[Error], which: np.ndarray | None = None) -> float:
+    """Root mean square over some traces."""
+    each = np.array([error.nrmse for error in errors])
+    return float(np.sqrt((each[slice(None) if which is None else which] ** 2).mean()))
 
 
 def corrected(estimator: Any, corrections: Corrections, z: np.ndarray) -> Any:

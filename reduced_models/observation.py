@@ -17,8 +17,8 @@ TRIED = 400
 """Starts that are tried for every trace, of those that the device is known to visit, before the best is refined."""
 NEAR = 0.1
 """How far a start may be from the best of these (rad)."""
-REFINED = 8
-"""Gauss-Newton steps of that."""
+REFINED, MOST_TURN = 8, 0.3
+"""Gauss-Newton steps of that, and the largest turn in one (rad)."""
 LIMITED = 0.7
 """An error of which the floor is more than this share is set by noise."""
 ALIKE, MOST_LAGS = 0.95, 8
@@ -128,40 +128,35 @@ def turned(m: Any, by: Any) -> Any:
 @partial(jax.jit, static_argnames="steps")
 def _starts(law: Law, axis: Any, chain: Chain, m: Any, u: Any, y: Any, steps: int) -> Any:
     """Of <m> (k, 3) the best for each trace, then refined: u, y (n_ticks, n) -> (n, 3)."""
+    k, n = len(m), u.shape[1]
+    seen = observe(chain, roll_out(law, jnp.tile(m, (n, 1)), jnp.repeat(u, k, axis=1)) @ axis)
+    misfits = ((seen - jnp.repeat(y, k, axis=1)) ** 2).sum(axis=0).reshape(n, k)
+    best = m[jnp.argmin(jnp.where(jnp.isfinite(misfits), misfits, jnp.inf), axis=1)]
 
-    def seen(m: Any, u: Any) -> Any:
-        return observe(chain, roll_out(law, m[None], u[:, None])[:, 0] @ axis)
-
-    def misfit(m: Any, u: Any, y: Any) -> Any:
-        loss = ((seen(m, u) - y) ** 2).sum()
-        return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
-
-    def one(u: Any, y: Any) -> Any:
-        every = jax.vmap(misfit, (0, None, None))(m, u, y)
-        best = m[jnp.argmin(every)]
+    def refined(m: Any, u: Any, y: Any) -> Any:
+        def miss(by: Any, m: Any) -> tuple[Any, Any]:
+            e = observe(chain, roll_out(law, turned(m, by)[None], u[:, None])[:, 0] @ axis) - y
+            return e, e
 
         def step(carry: Any, _: None) -> tuple[Any, None]:
-            now, loss, damping = carry
-
-            def miss(by: Any) -> Any:
-                return seen(turned(now, by), u) - y
-
-            J, e = jax.jacfwd(miss)(jnp.zeros(2)), miss(jnp.zeros(2))
-            A = J.T @ J
-            noise = loss / len(e)
-            by = -jnp.linalg.solve(A + (damping * jnp.trace(A) + noise / NEAR**2 + 1e-12) * jnp.eye(2), J.T @ e)
-            tried = turned(now, by * jnp.minimum(1.0, 0.3 / jnp.sqrt((by**2).sum() + 1e-300)))
-            after = misfit(tried, u, y)
+            now, loss, J, e, damping, tried = carry
+            new_J, new_e = jax.jacfwd(miss, has_aux=True)(jnp.zeros(2), tried)
+            after = (new_e**2).sum()
             better = after < loss
-            return (
-                jnp.where(better, tried, now),
-                jnp.where(better, after, loss),
-                jnp.where(better, damping / 10, damping * 10),
-            ), None
+            now, loss, J, e = (
+                jnp.where(better, a, b) for a, b in ((tried, now), (after, loss), (new_J, J), (new_e, e))
+            )
+            damping = jnp.where(better, damping / 10, damping * 10)
+            A = J.T @ J
+            ridge = damping * jnp.trace(A) + loss / len(e) / NEAR**2 + 1e-12
+            by = -jnp.linalg.solve(A + ridge * jnp.eye(2), J.T @ e)
+            by = by * jnp.minimum(1.0, MOST_TURN / jnp.sqrt((by**2).sum() + 1e-300))
+            return (now, loss, J, e, damping, turned(now, by)), None
 
-        return jax.lax.scan(step, (best, every.min(), 1e-3), None, length=steps)[0][0]
+        first = (m, jnp.inf, jnp.zeros((len(y), 2)), jnp.zeros_like(y), 1e-2, m)
+        return jax.lax.scan(step, first, None, length=steps + 1)[0][0]
 
-    return jax.vmap(one, (1, 1))(u, y)
+    return jax.vmap(refined, (0, 1, 1))(best, u, y)
 
 
 def find_starts(law: Law, axis: Any, chain: Chain, visited: np.ndarray, u: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -17,19 +17,22 @@ from spinloom.device_models.calibration import AMPLITUDE, GRADES, Protocol, cali
 from spinloom.device_models.card import DeviceCard, expect_cold
 from spinloom.device_models.engines import ENGINES, Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.measured import Measurement, read_traces
+from spinloom.device_models.measured import SHORTEST, Measurement, read_traces
 from spinloom.device_models.spread import PARAMETERS
 from spinloom.device_models.ubermag import card_toml
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.identify import Identified, Tolerance, identify, played
 from spinloom.reduced_models.observation import Chain, error_of, find_starts, lead_of, observe
-from spinloom.reduced_models.reach import HOLD_OUT, held_out
+from spinloom.reduced_models.reach import HOLD_OUT, held_out, verdict
 from spinloom.reduced_models.rollout import single_ticks
 from spinloom.workflows.console import console, progress, say
 
-MOST_NS, PIECE_NS = 24.0, 3.0
-"""What the card is found from: so much of the shown traces in all, and of each at most (ns)."""
-FIRST = {"trajectories": 8, "duration": 1.5e-9, "grades": ()}
+MOST_NS, PIECES_NS = 24.0, (0.75, 3.0)
+"""What the card is found from: so much of the shown traces in all (ns), in pieces of at most so long, first short ones.
+
+Short pieces, each with a start of its own, lead to the right device from a card that is far off; long ones tell more.
+"""
+FIRST: dict[str, Any] = {"trajectories": 8, "duration": 1.5e-9, "grades": ()}
 """A short calibration of the card as it is known, for the first guess of where traces begin."""
 TOLD, FAR = 0.5, 2.0
 """A parameter is told by the signal where at most this share of its tolerance is left; far, beyond so many of them."""
@@ -57,7 +60,7 @@ def calibrate_measured(
     -------
     dataset : xarray.Dataset
         as of :func:`spinloom.device_models.calibration.calibrate`, with ``signal`` (trajectory, tick), what was
-        measured, and ``m_first`` (trajectory, component), <m> before each first tick; ``card`` is the one that was found
+        measured, and ``m_first`` (trajectory, component), <m> before each first tick; ``card`` is the one found
     identified : Identified
 
     Raises
@@ -125,11 +128,6 @@ def _identified(
     card: DeviceCard, measurement: Measurement, shown: np.ndarray, tolerance: Tolerance, choice: Choice
 ) -> Identified:
     tick = measurement.tick
-    length = min(measurement.u.shape[1], max(2, round(PIECE_NS * 1e-9 / tick)))
-    most = max(4, int(MOST_NS * 1e-9 / (length * tick)))
-    which = np.flatnonzero(shown)
-    which = which[np.unique(np.linspace(0, len(which) - 1, min(most, len(which))).round().astype(int))]
-    u, y = measurement.u[which, :length], measurement.r[which, :length]
     protocol = Protocol(tick=tick, **FIRST)
     with (
         open_engine(choice, card, tick) as engine,
@@ -137,18 +135,42 @@ def _identified(
     ):
         first = calibrate(card, engine, protocol, advance)
     X, ends, _ = single_ticks(first["m"].values, first["u"].values, first["m_start"].values)
-    flow = FlowMap(4, 1e-8).fit(X, ends)
-    starts = find_starts(flow.law(), card.readout.axis, Chain(), ends, u, y)
-    say(f"{card.name}: looking for the device that explains {len(u)} traces of {length * tick * 1e9:.3g} ns")
-    with progress("find the device", 1) as advance:
-        return identify(card, tolerance, u, y, starts, tick, partial(open_engine, choice, tick=tick), advance)
+    law, chain, visited, found = FlowMap(4, 1e-8).fit(X, ends).law(), Chain(), ends, None
+    for longest in PIECES_NS:
+        u, y = _pieces(measurement.u[shown], measurement.r[shown], max(SHORTEST, round(longest * 1e-9 / tick)), tick)
+        starts = find_starts(law, card.readout.axis, chain, visited, u, y)
+        with progress(
+            f"find the device that explains {len(u)} pieces of {u.shape[1] * tick * 1e9:.3g} ns", 1
+        ) as advance:
+            begin = None if found is None else found.values
+            found = identify(
+                card, tolerance, u, y, starts, tick, partial(open_engine, choice, tick=tick), advance, begin
+            )
+        law, chain, visited = _map_of(found).law(), found.chain, found.m.reshape(-1, 3)
+    assert found is not None
+    return found
+
+
+def _pieces(u: np.ndarray, y: np.ndarray, longest: int, tick: float) -> tuple[np.ndarray, np.ndarray]:
+    """Drives and signals of pieces that are spread over all traces, :data:`MOST_NS` together."""
+    length = min(u.shape[1], longest)
+    every = [(k, at) for at in range(0, u.shape[1] - length + 1, length) for k in range(len(u))]
+    most = max(4, int(MOST_NS * 1e-9 / (length * tick)))
+    which = np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int))
+    cut = [(every[one][0], slice(every[one][1], every[one][1] + length)) for one in which]
+    return np.stack([u[k, part] for k, part in cut]), np.stack([y[k, part] for k, part in cut])
+
+
+def _map_of(found: Identified) -> FlowMap:
+    """A flow map of the device that was found."""
+    X, ends, _ = single_ticks(found.m[:, 1:], found.u, found.m[:, 0])
+    return FlowMap(4, 1e-8).fit(X, ends)
 
 
 def _starts(found: Identified, measurement: Measurement) -> np.ndarray:
     """Directions before the first tick of all traces, by a flow map of the device that was found."""
-    X, ends, _ = single_ticks(found.m[:, 1:], found.u, found.m[:, 0])
-    flow = FlowMap(4, 1e-8).fit(X, ends)
-    return find_starts(flow.law(), found.card.readout.axis, found.chain, ends, measurement.u, measurement.r)
+    law, visited = _map_of(found).law(), found.m.reshape(-1, 3)
+    return find_starts(law, found.card.readout.axis, found.chain, visited, measurement.u, measurement.r)
 
 
 def _dataset(
@@ -251,6 +273,8 @@ def in_words(found: Identified, error: float, noise: float) -> str:
         if abs(value) > FAR * known
     ]  # fmt: skip
     text = f"the device that was found explains held-out signals to {error:.2g} of their spread, noise is {noise:.2g}"
+    if verdict(error) == "unfit":
+        text += f"; this is no good: no device near {found.card.name} was found that does, do not trust models of it"
     if untold:
         text += f"; the signal does not tell {', '.join(untold)}: only what they do together is known"
     if far:
