@@ -285,6 +285,8 @@ def load_calibration(path: str | Path) -> xr.Dataset:
             raise SpinloomError(f"{path}: variable {name} has values that are not finite; calibrate again")
     if "deviation" in dataset:
         dataset = _checked_population(dataset, path)
+    if "signal" in dataset:
+        _check_measured(dataset, path)
     for name in ("card", "tick_s", "engine", "protocol"):
         if name not in dataset.attrs:
             raise SpinloomError(f"{path}: expected an attribute {name}; calibrate again")
@@ -292,6 +294,20 @@ def load_calibration(path: str | Path) -> xr.Dataset:
     dataset = dataset.assign_coords(amplitude=("trajectory", amplitudes(dataset), AMPLITUDE))
     _check_amplitude(dataset["amplitude"], path)
     return dataset
+
+
+def _check_measured(dataset: xr.Dataset, path: str | Path) -> None:
+    """Of measured traces: the signals, where each begins, and the read-out between."""
+    for name, dims in {"signal": ("trajectory", "tick"), "m_first": ("trajectory", "component")}.items():
+        if name not in dataset or dataset[name].dims != dims or not np.isfinite(dataset[name].values).all():
+            raise SpinloomError(f"{path}: expected a finite variable {name} with dimensions {dims}; measure again")
+    try:
+        told = json.loads(dataset.attrs.get("measured", ""))
+        whole = all(np.isfinite(float(told[name])) for name in ("gain", "offset", "delay_s"))
+    except (TypeError, KeyError, ValueError):
+        whole = False
+    if not whole:
+        raise SpinloomError(f"{path}: expected an attribute measured with gain, offset and delay_s; measure again")
 
 
 def _checked_population(dataset: xr.Dataset, path: str | Path) -> xr.Dataset:

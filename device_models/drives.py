@@ -123,9 +123,12 @@ def read_waveform(path: str | Path, tick: float | None = None) -> tuple[np.ndarr
         for missing columns, non-numbers, unsorted times or drives outside [-1, 1]
     """
     path = Path(path)
-    table = _read_csv(path, "columns t_s,u (or u alone with --tick)")
+    table = _read_csv(path, "columns t_s,u (or u alone with --tick; that of an oscilloscope needs --drive-unit too)")
     if "u" not in table:
-        raise SpinloomError(f"{path}: no column 'u'; expected t_s,u or u alone, got {', '.join(table.columns)}")
+        raise SpinloomError(
+            f"{path}: no column 'u'; expected t_s,u or u alone, got {', '.join(map(str, table.columns))} (that of an "
+            "oscilloscope is read with --drive-unit and --tick)"
+        )
     if len(table) == 0:
         raise SpinloomError(f"{path}: no rows; expected at least one drive")
     u = _numbers(path, table, "u")

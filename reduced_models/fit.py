@@ -14,11 +14,13 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scale import Scale
 from spinloom.device_models.spread import vary
+from spinloom.reduced_models.measured_fit import Signals
 from spinloom.reduced_models.model import KINDS, POPULATIONS, WARM, WITHOUT_MEMORY, CalibratedModel, before_each
 from spinloom.reduced_models.node import ReducedNode
+from spinloom.reduced_models.observation import Chain
 from spinloom.reduced_models.population import Population
 from spinloom.reduced_models.population_fit import fit_population, rest_of
-from spinloom.reduced_models.reach import HOLD_OUT, Trajectories, find_reach
+from spinloom.reduced_models.reach import HOLD_OUT, Fitted, Trajectories, find_reach, held_out
 from spinloom.reduced_models.region import Region
 from spinloom.reduced_models.thermal_fit import fit_thermal
 
@@ -75,7 +77,7 @@ def fit_model(
     found = find_reach(data, kinds, share, progress)
     best = found.fit
     shown = data.shown(best.amplitude)
-    region, rolled = _region(shown), before_each(best.rolled, data.m_start)
+    region, rolled = _region(shown), before_each(best.rolled, best.first)
     return CalibratedModel(
         estimator=best.estimator,
         card=data.card,
@@ -91,8 +93,18 @@ def fit_model(
             "outside_share": region.outside(rolled[:, best.judged], best.unseen.u[best.judged].T),
             "reach_curve": found.curve,
             "search": best.search,
+            **_measured(calibration, best),
         },
     )
+
+
+def _measured(calibration: xr.Dataset, best: Fitted) -> dict[str, Any]:
+    """What measured signals say of a fit, beside its error."""
+    if best.measured is None:
+        return {}
+    judged = [error for error, counts in zip(best.measured, best.judged, strict=True) if counts]
+    each = {"raw_nrmse_each": [error.raw for error in judged], "noise_each": [error.noise for error in judged]}
+    return {"measured": {**json.loads(calibration.attrs["measured"]), **each, "limited_by_noise": best.limited}}
 
 
 def _warm(
@@ -178,7 +190,7 @@ def population(calibration: xr.Dataset) -> Population:
 
 def _region(shown: Trajectories | Population) -> Region:
     """Where a model was shown what happens."""
-    start = np.broadcast_to(shown.m_start, (len(shown.m), 3))
+    start = shown.first if isinstance(shown, Trajectories) else np.broadcast_to(shown.m_start, (len(shown.m), 3))
     before = np.concatenate([start[:, None], shown.m[:, :-1]], axis=1)
     return Region.from_calibration(before, shown.u)
 
@@ -210,12 +222,25 @@ def _trajectories(calibration: xr.Dataset) -> Trajectories:
         u=calibration["u"].values,
         m_start=calibration["m_start"].values,
         amplitude=amplitudes(calibration),
+        signals=_signals(calibration),
     )
     if len(data.m) < 2 * HOLD_OUT:
         raise SpinloomError(
             f"calibration: expected at least {2 * HOLD_OUT} trajectories to fit and test, got {len(data.m)}"
         )
     return data
+
+
+def _signals(calibration: xr.Dataset) -> Signals | None:
+    """What was measured, of a set that was."""
+    if "signal" not in calibration:
+        return None
+    told = json.loads(calibration.attrs["measured"])
+    tick, axis = float(calibration.attrs["tick_s"]), DeviceCard.from_json(calibration.attrs["card"]).readout.axis
+    chain = Chain(told["gain"], told["offset"], told["delay_s"] / tick)
+    shown = ~held_out(amplitudes(calibration))
+    visited = calibration["m"].values[shown].reshape(-1, 3)
+    return Signals(calibration["signal"].values, calibration["m_first"].values, visited, np.asarray(axis), chain)
 
 
 def _scale(estimator: Any, data: Trajectories, amplitude: float, reach: float | None) -> Scale:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,9 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.macrospin import MacrospinModel
+from spinloom.reduced_models.measured_fit import Signals, follow, judged_by, refine
 from spinloom.reduced_models.memory_map import MemoryMap
+from spinloom.reduced_models.observation import Error
 from spinloom.reduced_models.rollout import nrmse, search, simulate, single_ticks
 
 GOOD, USABLE = 0.01, 0.05
@@ -87,6 +89,8 @@ class Trajectories:
         <m> at equilibrium
     amplitude : (n,) ndarray
         share of J_max that the drive of each is scaled to
+    signals : Signals, optional
+        what was measured, where ``m`` is only what the device's card says about it
     """
 
     card: DeviceCard
@@ -95,6 +99,12 @@ class Trajectories:
     u: np.ndarray
     m_start: np.ndarray
     amplitude: np.ndarray
+    signals: Signals | None = None
+
+    @property
+    def first(self) -> np.ndarray:
+        """<m> before the first tick of each, (n, 3)."""
+        return np.broadcast_to(self.m_start, (len(self.m), 3)) if self.signals is None else self.signals.first
 
     @property
     def grades(self) -> list[float]:
@@ -116,7 +126,8 @@ class Trajectories:
         return int(((self.amplitude <= amplitude) & which).sum())
 
     def _of(self, which: np.ndarray) -> Trajectories:
-        return Trajectories(self.card, self.tick, self.m[which], self.u[which], self.m_start, self.amplitude[which])
+        signals = None if self.signals is None else self.signals.of(which)
+        return replace(self, m=self.m[which], u=self.u[which], amplitude=self.amplitude[which], signals=signals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +145,10 @@ class Fitted:
         their roll-outs
     search : list of dict
         what was tried: parameters and ``rollout_nrmse``
+    first : (n, 3) ndarray
+        <m> that these start from
+    measured : list of Error, optional
+        of each against its measured signal, which then counts instead of ``<m>``
     """
 
     estimator: Any
@@ -141,6 +156,8 @@ class Fitted:
     unseen: Trajectories
     rolled: np.ndarray
     search: list[dict[str, Any]]
+    first: np.ndarray
+    measured: list[Error] | None = None
 
     @cached_property
     def judged(self) -> np.ndarray:
@@ -157,6 +174,14 @@ class Fitted:
         """The largest of these errors."""
         return float(self.errors.max())
 
+    @property
+    def limited(self) -> bool:
+        """Whether the noise of measured signals hides smaller errors than the worst."""
+        if self.measured is None:
+            return False
+        judged = [error for error, counts in zip(self.measured, self.judged, strict=True) if counts]
+        return max(judged, key=lambda error: error.nrmse).limited
+
     def point(self, amplitude: float) -> dict[str, Any]:
         """How it does up to an amplitude: a point on the curve of errors against amplitude."""
         errors = self._errors[self.unseen.amplitude <= amplitude]
@@ -169,6 +194,8 @@ class Fitted:
 
     @cached_property
     def _errors(self) -> np.ndarray:
+        if self.measured is not None:
+            return np.array([error.nrmse for error in self.measured])
         return nrmse(self.rolled, self.unseen.m.swapaxes(0, 1))
 
 
@@ -191,19 +218,19 @@ class Reached:
 
 
 def _flow_map(shown: Trajectories) -> tuple[Any, list[dict[str, Any]]]:
-    found = search(FlowMap(), {"degree": DEGREES, "ridge": RIDGES}, shown.m, shown.u, shown.m_start)
+    found = search(FlowMap(), {"degree": DEGREES, "ridge": RIDGES}, shown.m, shown.u, shown.first)
     return found.best_estimator_, _scores(found)
 
 
 def _macrospin(shown: Trajectories) -> tuple[Any, list[dict[str, Any]]]:
-    found = search(MacrospinModel.from_card(shown.card, shown.tick), {}, shown.m, shown.u, shown.m_start)
+    found = search(MacrospinModel.from_card(shown.card, shown.tick), {}, shown.m, shown.u, shown.first)
     return found.best_estimator_, _scores(found)
 
 
 def _memory_map(shown: Trajectories) -> tuple[Any, list[dict[str, Any]]]:
     """Its ridge is that of the flow map that it starts from: a search of its own would take minutes."""
-    found = search(FlowMap(), {"degree": [MEMORY_DEGREE], "ridge": RIDGES}, shown.m, shown.u, shown.m_start)
-    X, y, _ = single_ticks(shown.m, shown.u, shown.m_start)
+    found = search(FlowMap(), {"degree": [MEMORY_DEGREE], "ridge": RIDGES}, shown.m, shown.u, shown.first)
+    X, y, _ = single_ticks(shown.m, shown.u, shown.first)
     return MemoryMap(degree=MEMORY_DEGREE, ridge=found.best_params_["ridge"]).fit(X, y), _scores(found)
 
 
@@ -234,9 +261,15 @@ def fit_up_to(data: Trajectories, kind: str, amplitude: float) -> Fitted:
     amplitude : float
         one of ``data.grades``
     """
-    estimator, tried = FIT[kind](data.shown(amplitude))
-    unseen = data.unseen
-    return Fitted(estimator, amplitude, unseen, simulate(estimator, unseen.u.T, data.m_start), tried)
+    shown, unseen = data.shown(amplitude), data.unseen
+    estimator, tried = FIT[kind](shown)
+    if shown.signals is None or unseen.signals is None:
+        rolled = simulate(estimator, unseen.u.T, data.m_start)
+        return Fitted(estimator, amplitude, unseen, rolled, tried, unseen.first)
+    estimator, more = refine(estimator, shown.signals, shown.u, shown.m)
+    predicted, m = follow(estimator, unseen.signals, unseen.u)
+    errors = judged_by(unseen.signals, predicted)
+    return Fitted(estimator, amplitude, unseen, m[:, 1:].swapaxes(0, 1), [*tried, *more], m[:, 0], errors)
 
 
 def find_reach(
@@ -282,7 +315,7 @@ def find_reach(
     for amplitude in sought:
         here = [(kinds[0], fit_up_to(data, kinds[0], amplitude))]
         first = verdict(here[0][1].worst)
-        if tries and first != "good" and (first == "usable" or reach is not None):
+        if tries and first != "good" and not here[0][1].limited and (first == "usable" or reach is not None):
             here += [(kind, fit_up_to(data, kind, amplitude)) for kind in kinds[1:]]
             tries -= 1
         fits += here

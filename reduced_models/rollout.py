@@ -73,7 +73,8 @@ def single_ticks(m: np.ndarray, u: np.ndarray, m_start: np.ndarray) -> tuple[np.
     m : (n_trajectories, n_ticks, 3) ndarray
         at the end of each tick
     u : (n_trajectories, n_ticks) ndarray
-    m_start : (3,) ndarray
+    m_start : (3,) or (n_trajectories, 3) ndarray
+        before the first tick, of all or of each
 
     Returns
     -------
@@ -83,7 +84,7 @@ def single_ticks(m: np.ndarray, u: np.ndarray, m_start: np.ndarray) -> tuple[np.
     groups : (n_trajectories n_ticks,) int ndarray
         number of the trajectory
     """
-    before = np.concatenate([np.broadcast_to(m_start, (len(m), 1, 3)), m[:, :-1]], axis=1)
+    before = np.concatenate([np.broadcast_to(np.asarray(m_start)[..., None, :], (len(m), 1, 3)), m[:, :-1]], axis=1)
     X = np.concatenate([before, u[..., None]], axis=-1)
     return X.reshape(-1, 4), m.reshape(-1, 3), np.repeat(np.arange(len(m)), m.shape[1])
 

@@ -336,10 +336,12 @@ class RigidEngine:
         )
 
     def play(self, durations, inputs, fields=None, progress=None, *, devices=None, seed=0):  # type: ignore[no-untyped-def]
-        """Holds of one tick each, from equilibrium."""
-        assert fields is None
+        """Holds of one tick each."""
         np.testing.assert_allclose(durations, self.tick)
         state = self.node.start(inputs.shape[1], seed, devices)
+        if fields is not None:
+            inside = self.cards[0].geometry.mask()
+            state = self.node.at(jnp.asarray(fields[:, inside].mean(axis=1)), state.which)
         _, m = drive(self.node, inputs, state, progress)
         return None, m
 

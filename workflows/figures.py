@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -18,7 +19,9 @@ from spinloom.device_models.calibration import amplitudes
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.probe import Probe
 from spinloom.networks.measures import GENERATES
+from spinloom.reduced_models.measured_fit import Signals, follow
 from spinloom.reduced_models.model import CalibratedModel
+from spinloom.reduced_models.observation import Chain, lead_of
 from spinloom.reduced_models.reach import GOOD, held_out
 
 _OUTLINED = [withStroke(linewidth=1.5, foreground="black")]
@@ -122,6 +125,38 @@ def rollout(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
     top.set(ylabel="<m> (1)", title=f"held-out trajectory {worst}, the worst: wide full, thin reduced")
     top.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     bottom.set(xlabel="t (ns)", ylabel="difference (10⁻³)")
+    return figure
+
+
+@_styled
+def measured(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
+    """The best and the worst held-out trace: the measured signal, the predicted one, and their difference."""
+    told = json.loads(dataset.attrs["measured"])
+    tick, lead = model.tick, lead_of(dataset.sizes["tick"])
+    amplitude = amplitudes(dataset)
+    numbers = np.flatnonzero(held_out(amplitude) & (amplitude <= model.info.get("amplitude", 1.0)))
+    errors = np.array([np.inf if error is None else error for error in model.info["holdout_nrmse_each"]])
+    shown = numbers[[int(errors.argmin()), int(errors.argmax())]]
+    chain = Chain(told["gain"], told["offset"], told["delay_s"] / tick)
+    visited = dataset["m"].values[~held_out(amplitude)].reshape(-1, 3)
+    y, u = dataset["signal"].values[shown], dataset["u"].values[shown]
+    signals = Signals(y, dataset["m_first"].values[shown], visited, np.asarray(model.card.readout.axis), chain)
+    predicted, _ = follow(model.estimator, signals, u)
+    t = dataset["t"].values * 1e9
+    figure, axes = _figure(9.2, 4.2, 3, 2, sharex=True, sharey="row", height_ratios=[1, 2, 1])
+    for column, (k, word) in enumerate(zip(shown, ("best", "worst"), strict=True)):
+        top, middle, bottom = axes[:, column]
+        top.step(t, u[column], where="pre", color="black", lw=0.8)
+        top.set_title(f"held-out trace {k}, the {word}: {model.info['holdout_nrmse_each'][list(numbers).index(k)]:.2g}")
+        middle.plot(t, y[column], color=TARGET, lw=2.2, label="measured")
+        middle.plot(t, predicted[column], color=REDUCED, lw=0.9, label=f"predicted ({model.kind.replace('_', ' ')})")
+        bottom.plot(t, (y - predicted)[column], color=FULL, lw=0.6)
+        for ax in (top, middle, bottom):
+            ax.axvspan(0, t[lead - 1], color=TARGET, alpha=0.15, lw=0)
+        bottom.set_xlabel("t (ns); its start is found in the grey part")
+    for ax, label in zip(axes[:, 0], ("drive (1)", "signal (1)", "difference (1)"), strict=True):
+        ax.set_ylabel(label)
+    axes[1, 1].legend(loc="upper right")
     return figure
 
 

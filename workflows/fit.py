@@ -16,6 +16,7 @@ from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import CalibratedModel, load_model, save_model
+from spinloom.workflows import figures
 from spinloom.workflows.console import console, progress, say
 
 
@@ -40,8 +41,10 @@ def read_reach(text: str) -> float | str:
         raise SpinloomError(f"reach: expected a share of J_max such as 0.5, or auto; got {text!r}") from None
 
 
-def fit_stage(calibration: Path, kind: str, out: Path, reach: float | str = "auto") -> dict[str, Any]:
-    """Fit, judge on held-out trajectories, save, and time the saved model.
+def fit_stage(
+    calibration: Path, kind: str, out: Path, reach: float | str = "auto", plot: Path | None = None
+) -> dict[str, Any]:
+    """Fit, judge on held-out trajectories, save, and time the saved model; draw the worst of these, if asked (SVG).
 
     Returns
     -------
@@ -49,11 +52,19 @@ def fit_stage(calibration: Path, kind: str, out: Path, reach: float | str = "aut
         ``kind, verdict, words, reach, holdout_nrmse, reach_curve, outside_share, scale, us_per_device_tick, params``
     """
     dataset = load_calibration(calibration)
-    files.check_writable(out)
+    for path in (out, plot):
+        if path is not None:
+            files.check_writable(path)
+    if plot is not None and "deviation" in dataset:
+        raise SpinloomError("plot: a population has no single worst trajectory to draw; leave --plot out")
     with progress(f"fit {kind}", 1) as advance:
         model = fit_model(dataset, kind, reach, advance)
     save_model(model, out)
     model = load_model(out)
+    if plot is not None:
+        picture = figures.measured if "signal" in dataset else figures.rollout
+        with files.written_whole(plot) as temporary:
+            temporary.write_text(picture(dataset, model), encoding="utf-8")
     say(in_words(model))
     console.print(curve_table(model))
     model.region.warn(model.info["outside_share"], "held-out roll-outs")
@@ -79,6 +90,8 @@ def in_words(model: CalibratedModel) -> str:
         return _warm_words(model)
     worst = f"worst held-out roll-out off by {model.holdout_nrmse:.2g} of its spread"
     upto = f"up to {scale.reach:g} of J_max ({scale.reach * card.torque.J_max:.3g} A/m2)"
+    if "measured" in model.info:
+        return f"{model.verdict}: {_measured_words(model, worst, upto)}"
     if model.verdict == "good":
         further = "" if scale.reach == 1 else "; networks stay within it"
         return f"good: the {_name(model)} of {card.name} holds {upto}, {worst}{further}"
@@ -91,6 +104,24 @@ def in_words(model: CalibratedModel) -> str:
     return (
         f"unfit: the {_name(model)} of {card.name} does not hold, not even {upto}, {worst}. Do not train on it: "
         "lower torque.J_max, raise the bias or the damping, or add smaller grades; 'spinloom probe' says which"
+    )
+
+
+def _measured_words(model: CalibratedModel, worst: str, upto: str) -> str:
+    """The same of a measured device."""
+    told = model.info["measured"]
+    noise = max(told["noise_each"])
+    text = f"the {_name(model)} of {model.card.name} follows measured signals {upto}, {worst} or less, noise aside"
+    if model.verdict == "good":
+        return text
+    if told["limited_by_noise"]:
+        return (
+            f"{text}. Noise of {noise:.2g} of the spread hides smaller errors: bring longer pieces (--piece), or "
+            "average repeated traces"
+        )
+    return (
+        f"{text}. The device is more than its card says: check geometry, axes and units in the card, widen the "
+        "tolerances, bring more traces, or measure under smaller drives"
     )
 
 

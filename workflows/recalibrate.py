@@ -151,6 +151,11 @@ def _check(networks: list[TrainedNetwork], model: CalibratedModel, dataset: xr.D
         raise SpinloomError("recalibrate: expected networks that generate")
     if choice.recorded:
         raise SpinloomError(f"recalibrate: expected an engine that computes, got {choice.name}; use embedded")
+    if "signal" in dataset:
+        raise SpinloomError(
+            "recalibrate: the calibration set was measured, and no engine can add to it; measure traces under drives "
+            "like the network's, or calibrate the card that was found ('spinloom measure --card')"
+        )
     if dataset.attrs["card"] != model.card.to_json() or dataset.attrs["tick_s"] != model.tick:
         raise SpinloomError(
             "calibration: expected the set that the networks' model was fitted to, got one of another device or tick"

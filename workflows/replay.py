@@ -15,6 +15,7 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.drives import read_waveform
 from spinloom.device_models.engines import ENGINES, Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.measured import read_drive
 from spinloom.device_models.provenance import stamp
 from spinloom.device_models.system import read_field
 from spinloom.workflows.console import progress, say
@@ -28,6 +29,7 @@ def replay_stage(
     initial: Path | None,
     out: Path,
     seed: int = 0,
+    sampled: tuple[str, list[str]] | None = None,
 ) -> dict[str, Any]:
     """Drive one device with held values and write ``t_s,u,mx,my,mz`` at the end of each.
 
@@ -47,6 +49,9 @@ def replay_stage(
         CSV
     seed : int
         of the thermal field, where the card has a temperature
+    sampled : (str, list of str), optional
+        the waveform is samples of an instrument: unit, and columns of time and drive; see
+        :func:`spinloom.device_models.measured.read_drive`
 
     Returns
     -------
@@ -55,7 +60,7 @@ def replay_stage(
     """
     if choice.recorded:
         raise SpinloomError(f"engine: replay computes, expected one of {', '.join(ENGINES)}, got {choice.name}")
-    durations, u = read_waveform(waveform, tick)
+    durations, u = read_waveform(waveform, tick) if sampled is None else _sampled(waveform, card, tick, *sampled)
     field = None if initial is None else read_field(initial)
     files.check_writable(out)
     say(choice.why)
@@ -83,3 +88,15 @@ def replay_stage(
     with files.written_whole(out.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(made_by, indent=1), encoding="utf-8")
     return result
+
+
+def _sampled(
+    waveform: Path, card: DeviceCard, tick: float | None, unit: str, columns: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    if tick is None:
+        raise SpinloomError(
+            "tick: samples of an instrument are averaged over ticks; give their duration (--tick SECONDS)"
+        )
+    durations, u = read_drive(waveform, card, tick, unit, columns)
+    say(f"{waveform.name}: {len(u)} ticks of {tick:.3g} s, drive from {u.min():.3g} to {u.max():.3g} of J_max")
+    return durations, u

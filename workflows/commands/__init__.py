@@ -46,3 +46,14 @@ SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent wei
 Density = Annotated[float | None, typer.Option(help="Share of recurrent weights that are not zero. [default: 0.3]")]
 Bias = Annotated[float | None, typer.Option(help="Biases are uniform within this.")]
 Gain = Annotated[float | None, typer.Option(help="Drive, in units of the reach, for v = 1.")]
+
+
+def names_of(text: str) -> list[str]:
+    """Names with commas between, as they are written on the command line.
+
+    Examples
+    --------
+    >>> names_of("TIME, CH1"), names_of("")
+    (['TIME', 'CH1'], [])
+    """
+    return [name.strip() for name in text.split(",")] if text.strip() else []

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spinloom.workflows.commands import Device, Engine, Json, Oommf, Out, Temperature, app
+from spinloom.workflows.commands import Device, Engine, Json, Oommf, Out, Temperature, app, names_of
 from spinloom.workflows.console import emit, say
 
 
@@ -118,25 +118,40 @@ def fit(
     reach: Annotated[
         str, typer.Option(help="Share of J_max that networks stay within, or auto (as far as the model is good).")
     ] = "auto",
+    plot: Annotated[Path | None, typer.Option(help="Draw the worst held-out trajectory (SVG).")] = None,
     as_json: Json = False,
 ) -> None:
     """Fit a reduced model, chosen and judged by roll-outs on held-out trajectories.
 
-    Examples: `spinloom fit cal.nc --out model.nc`, `spinloom fit cal.nc --reach 0.5 --out model.nc`
+    Examples: `spinloom fit cal.nc --out model.nc`, `spinloom fit cal.nc --reach 0.5 --out model.nc --plot worst.svg`
     """
     from spinloom.workflows.fit import fit_stage, read_reach
 
-    emit(fit_stage(calibration, kind, out, read_reach(reach)), as_json)
+    emit(fit_stage(calibration, kind, out, read_reach(reach), plot), as_json)
 
 
 @app.command()
 def replay(
     device: Device,
-    waveform: Annotated[Path, typer.Argument(metavar="WAVEFORM.csv", help="Columns t_s,u, or u alone with --tick.")],
+    waveform: Annotated[
+        Path,
+        typer.Argument(metavar="WAVEFORM.csv", help="Columns t_s,u, or u alone with --tick; or an oscilloscope's."),
+    ],
     out: Out,
     engine: Engine = "embedded",
     oommf: Oommf = None,
-    tick: Annotated[float | None, typer.Option(help="Duration of a row (s), for files without t_s.")] = None,
+    tick: Annotated[
+        float | None, typer.Option(help="Duration of a row (s), for files without t_s, or of a tick.")
+    ] = None,
+    drive_unit: Annotated[
+        str | None,
+        typer.Option(
+            help="u, A/m2, A or V (J = V / RA): average samples of an oscilloscope's CSV over ticks (--tick)."
+        ),
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="Of such a file: time and drive, names or numbers. [default: the first two]")
+    ] = "",
     initial: Annotated[Path | None, typer.Option(help="OVF field to start from, instead of relaxing.")] = None,
     temperature: Temperature = None,
     seed: Annotated[int, typer.Option(help="Of the thermal field.")] = 0,
@@ -146,6 +161,8 @@ def replay(
 
     Examples: `spinloom replay data/devices/disc60.toml wave.csv --engine embedded --out m.csv`
 
+    `spinloom replay data/devices/disc60.toml scope.csv --tick 1e-11 --drive-unit V --columns TIME,CH1 --out m.csv`
+
     `spinloom replay data/devices/disc60.toml wave.csv --temperature 300 --seed 1 --engine embedded --out warm.csv`
     """
     from spinloom.device_models.card import load_card
@@ -153,4 +170,5 @@ def replay(
     from spinloom.workflows.replay import replay_stage
 
     card = load_card(device, temperature)
-    emit(replay_stage(card, waveform, choose_engine(engine, oommf), tick, initial, out, seed), as_json)
+    sampled = None if drive_unit is None and not columns else (drive_unit or "u", names_of(columns))
+    emit(replay_stage(card, waveform, choose_engine(engine, oommf), tick, initial, out, seed, sampled), as_json)
