@@ -116,6 +116,8 @@ def picture(result: dict[str, Any]) -> str:
                 ax.fill_between(nodes, low, high, color=colour, alpha=0.2, linewidth=0)
         ax.axvline(_MARKED, color="0.8", zorder=0)
         ax.set(title=task, xlabel="nodes", ylabel=next((row["figure"] for row in rows), ""), xscale="log")
+        ax.set_xticks(sorted(sizes[task]), [str(nodes) for nodes in sorted(sizes[task])])
+        ax.minorticks_off()
         if rows and rows[0]["figure"].startswith("NRMSE"):
             ax.set_yscale("log")
     for ax in axes[len(tasks) :]:
