@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from spinloom.device_models import files
@@ -94,8 +95,12 @@ def _cell(cell: dict[str, Any] | None, best: bool) -> str:
 
 
 def picture(result: dict[str, Any]) -> str:
-    """Figures against the number of nodes, an axis for each task, as SVG; forty nodes are marked."""
-    tasks = list(dict.fromkeys(row["task"] for row in result["rows"]))
+    """Figures against the number of nodes, an axis for each task of several sizes, as SVG; forty nodes are marked."""
+    sizes: dict[str, set[int]] = {}
+    for row in result["rows"]:
+        sizes.setdefault(row["task"], set()).add(row["nodes"])
+    most = max(map(len, sizes.values()), default=0)
+    tasks = [task for task, nodes in sizes.items() if len(nodes) > 1 or most == 1]
     down = max(1, -(-len(tasks) // _ACROSS))
     figure = Figure(figsize=(4 * _ACROSS, 2.9 * down), layout="constrained")
     axes = figure.subplots(down, _ACROSS, squeeze=False).ravel()
@@ -111,6 +116,8 @@ def picture(result: dict[str, Any]) -> str:
                 ax.fill_between(nodes, low, high, color=colour, alpha=0.2, linewidth=0)
         ax.axvline(_MARKED, color="0.8", zorder=0)
         ax.set(title=task, xlabel="nodes", ylabel=next((row["figure"] for row in rows), ""), xscale="log")
+        ax.set_xticks(sorted(sizes[task]), [str(nodes) for nodes in sorted(sizes[task])])
+        ax.minorticks_off()
         if rows and rows[0]["figure"].startswith("NRMSE"):
             ax.set_yscale("log")
     for ax in axes[len(tasks) :]:
@@ -118,5 +125,6 @@ def picture(result: dict[str, Any]) -> str:
     if tasks:
         axes[0].legend(fontsize="small")
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "spinloom"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
