@@ -11,7 +11,7 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.reduced_models.macrospin import MacrospinLaw
 from spinloom.reduced_models.model import CalibratedModel
-from spinloom.workflows.export.netlist import card_line, identifier, linear, number
+from spinloom.workflows.export.netlist import card_line, identifier, number, weighted
 
 RESTORES = 1.0
 """Rate at which |m| returns to 1 (per ps)."""
@@ -137,7 +137,8 @@ class Junction:
             *self._parameters(),
             "* junction: conductance with the cosine of the angle to the pinned layer",
             "Vi pl j 0",
-            card_line(f"Bj j fl I=V(j,fl)*{{p_g}}*(1+{{p_c}}*({linear(self.card.readout.axis, _volts('m'))}))"),
+            *weighted("e", self.card.readout.axis, _nodes("m")),
+            "Bj j fl I=V(j,fl)*{p_g}*(1+{p_c}*V(e))",
             "Bu u 0 V=I(Vi)/{p_i}",
             *self._llg(),
             *self._moment(),
@@ -192,7 +193,7 @@ class Junction:
             lines.append("* what the fitted read-out turns the vector by in a tick, spread over the tick")
             ps = self.tick / 1e-12
             for axis, row in zip(XYZ, turn.rate / ps, strict=True):
-                lines.append(card_line(f"Bd{axis} d{axis} 0 V={linear(row[:3], _volts('s'), row[3])}"))
+                lines += weighted(f"d{axis}", row[:3], _nodes("s"), row[3])
             lines.append(f"Bdm dm 0 V={'+'.join(f'V(s{axis})*V(d{axis})' for axis in XYZ)}")
         for axis, one, two in _cyclic():
             drift = "" if turn is None else f"+V(d{axis})-V(s{axis})*V(dm)"
@@ -213,15 +214,16 @@ class Junction:
             return [f"B{axis} m{axis} 0 V=V(s{axis})" for axis in XYZ]
         lines = ["* <m>, by the fitted read-out"]
         for axis, row in zip(XYZ, turn.before, strict=True):
-            lines.append(card_line(f"Bq{axis} q{axis} 0 V={linear(row[:3], _volts('s'), row[3])}"))
+            lines += weighted(f"q{axis}", row[:3], _nodes("s"), row[3])
         lines.append("Bq q 0 V=sqrt(V(qx)*V(qx)+V(qy)*V(qy)+V(qz)*V(qz))")
         for axis, row in zip(XYZ, turn.read, strict=True):
-            lines.append(card_line(f"B{axis} m{axis} 0 V=({linear(row[:3], _volts('q'))})/V(q)+({number(row[3])})"))
+            lines += weighted(f"a{axis}", row[:3], _nodes("q"))
+            lines.append(f"B{axis} m{axis} 0 V=V(a{axis})/V(q)+({number(row[3])})")
         return lines
 
 
-def _volts(head: str) -> list[str]:
-    return [f"V({head}{axis})" for axis in XYZ]
+def _nodes(head: str) -> list[str]:
+    return [f"{head}{axis}" for axis in XYZ]
 
 
 def _cyclic() -> list[tuple[str, str, str]]:

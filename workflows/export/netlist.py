@@ -45,18 +45,22 @@ def number(value: Any) -> str:
     return repr(float(value))
 
 
-def linear(coefficients: Iterable[float], names: Iterable[str], constant: float = 0.0) -> str:
-    """A linear combination of expressions, without what counts for nothing.
+def weighted(node: str, coefficients: Iterable[float], controls: Iterable[str], constant: float = 0.0) -> list[str]:
+    """A node whose voltage is a linear combination of those of others, without what counts for nothing.
+
+    Currents into 1 ohm: linear elements are far quicker than one behavioural source of many terms, all of whose
+    derivatives are evaluated in every step.
 
     Examples
     --------
-    >>> linear([1.0, 0.0, -2.5], ["V(a)", "V(b)", "V(c)"], 0.5)
-    '(1.0)*V(a)+ (-2.5)*V(c)+ (0.5)'
+    >>> weighted("v", [1.0, 0.0, -2.5], ["a", "b", "c"], 0.5)
+    ['Rv v 0 1', 'Iv 0 v 0.5', 'Gv_a 0 v a 0 1.0', 'Gv_c 0 v c 0 -2.5']
     """
-    terms = [f"({number(c)})*{name}" for c, name in zip(coefficients, names, strict=True) if c != 0]
-    if constant != 0 or not terms:
-        terms.append(f"({number(constant)})")
-    return "+ ".join(terms)
+    lines = [f"R{node} {node} 0 1"]
+    if constant != 0:
+        lines.append(f"I{node} 0 {node} {number(constant)}")
+    pairs = zip(coefficients, controls, strict=True)
+    return lines + [f"G{node}_{control} 0 {node} {control} 0 {number(c)}" for c, control in pairs if c != 0]
 
 
 def card_line(text: str) -> str:

@@ -34,8 +34,12 @@ def start_of(network: TrainedNetwork, model: CalibratedModel) -> LoopState:
     if network.task != "generate":
         weights = placed.weights.with_readout(np.zeros((1, placed.weights.outputs, placed.weights.nodes + 1)))
         return start(of_chip.scaled, weights)
-    washout = network.settings.get("washouts", [WASHOUT])[0]
-    return generate(of_chip.scaled, placed.weights, network.f, 0, washout, clock=network.clock).state
+    return generate(of_chip.scaled, placed.weights, network.f, 0, washout_of(network), clock=network.clock).state
+
+
+def washout_of(network: TrainedNetwork) -> int:
+    """Periods with the target fed back before a generator runs free."""
+    return int(network.settings.get("washouts", [WASHOUT])[0])
 
 
 def network_onnx(network: TrainedNetwork, model: CalibratedModel, part: str = "run") -> Any:

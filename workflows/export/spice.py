@@ -14,7 +14,7 @@ from spinloom.device_models.provenance import stamp
 from spinloom.networks.store import TrainedNetwork
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.export.junction import XYZ, Junction
-from spinloom.workflows.export.netlist import card_line, identifier, linear, number, pulse
+from spinloom.workflows.export.netlist import card_line, identifier, number, pulse, weighted
 from spinloom.workflows.export.onnx import start_of
 
 STEPS = 10
@@ -36,7 +36,9 @@ class _Begin:
     u: np.ndarray
 
 
-def network_netlist(network: TrainedNetwork, model: CalibratedModel, *, bench: bool = True) -> str:
+def network_netlist(
+    network: TrainedNetwork, model: CalibratedModel, *, bench: bool = True, periods: int = PERIODS
+) -> str:
     """A trained network of macrospins as a netlist.
 
     Every junction is driven by a current that is held for a tick: at its end, the drives are sampled anew from the
@@ -49,7 +51,9 @@ def network_netlist(network: TrainedNetwork, model: CalibratedModel, *, bench: b
     model : CalibratedModel
         the macrospin that it was trained on
     bench : bool
-        with an analysis of 20 periods; else the sub-circuits alone, to be included
+        with an analysis; else the sub-circuits alone, to be included
+    periods : int
+        that it lasts
 
     Returns
     -------
@@ -78,7 +82,7 @@ def network_netlist(network: TrainedNetwork, model: CalibratedModel, *, bench: b
             [] if generates else ["Vs s 0 SIN(0 1 {f})".replace("{f}", number(1 / model.tick / trained.period_ticks))]
         )
         save = " ".join(f"V({port})" for port in (outputs or ports))
-        text += [f"X1 {' '.join(ports)} {name}", *drive, *_analysis(model.tick, PERIODS * trained.period_ticks, save)]
+        text += [f"X1 {' '.join(ports)} {name}", *drive, *_analysis(model.tick, periods * trained.period_ticks, save)]
     return "\n".join(text) + "\n"
 
 
@@ -122,7 +126,7 @@ def _network(
 ) -> list[str]:
     w, scale, tick = network.weights, model.scale, model.tick
     starts, nodes = junction.start(begin.m), range(1, w.nodes + 1)
-    signals, outputs = [f"V(r{k})" for k in nodes], [f"V(z{k + 1})" for k in range(w.outputs)]
+    signals, outputs = [f"r{k}" for k in nodes], [f"z{k + 1}" for k in range(w.outputs)]
     generates = network.task == "generate"
     listens = network.clock is not None or not generates
     rate = number(1e-12 / (TRACKS * EDGE * tick))
@@ -130,17 +134,19 @@ def _network(
     for k in nodes:
         start = " ".join(f"s{axis}0={number(value)}" for axis, value in zip(XYZ, starts[k - 1], strict=True))
         axis = [c / scale.spread for c in model.card.readout.axis]
-        read = linear(axis, [f"V(m{c}{k})" for c in XYZ], (model.card.readout.offset - scale.mean) / scale.spread)
+        read = weighted(
+            f"r{k}", axis, [f"m{c}{k}" for c in XYZ], (model.card.readout.offset - scale.mean) / scale.spread
+        )
         terms = [*w.W[0, k - 1], *(w.w_fb[0, k - 1] if generates else [])]
         sources = [*signals, *(outputs if generates else [])]
         if listens:
-            terms, sources = [*terms, w.W_in[0, k - 1]], [*sources, "V(s)"]
+            terms, sources = [*terms, w.W_in[0, k - 1]], [*sources, "s"]
         gain = float(w.gain[0])
-        v = linear([gain * term for term in terms], sources, gain * float(w.b[0, k - 1]))
         lines += [
             card_line(f"X{k} pl{k} 0 mx{k} my{k} mz{k} {junction.name}_m {start}"),
-            card_line(f"Br{k} r{k} 0 V={read}"),
-            card_line(f"Bv{k} v{k} 0 V=min(max({v},-1),1)"),
+            *read,
+            *weighted(f"w{k}", [gain * term for term in terms], sources, gain * float(w.b[0, k - 1])),
+            f"Bv{k} v{k} 0 V=min(max(V(w{k}),-1),1)",
             *(f"C{h}{k} {h}{k} 0 1p IC={number(begin.u[k - 1])}" for h in "ab"),
             f"Ba{k} 0 a{k} I={rate}*V(tracka)*(V(v{k})-V(a{k}))",
             f"Bb{k} 0 b{k} I={rate}*V(trackb)*(V(v{k})-V(b{k}))",
@@ -148,7 +154,7 @@ def _network(
         ]
     if generates:
         for k, row in enumerate(w.w_out[0], start=1):
-            lines.append(card_line(f"Bz{k} z{k} 0 V={linear(row[:-1], signals, row[-1])}"))
+            lines += weighted(f"z{k}", row[:-1], signals, row[-1])
     return [*lines, f".ends {name}"]
 
 

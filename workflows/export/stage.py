@@ -18,6 +18,8 @@ from spinloom.reduced_models.model import KIND as MODEL
 from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows.chips import on_their_chips
 from spinloom.workflows.console import say
+from spinloom.workflows.export.onnx import network_onnx, node_onnx, washout_of
+from spinloom.workflows.export.spice import network_netlist, node_netlist
 
 FORMS = ("onnx", "spice")
 CHECKED = 20
@@ -78,15 +80,11 @@ def read_subject(path: Path) -> tuple[TrainedNetwork | None, CalibratedModel]:
 
 
 def _spice(network: TrainedNetwork | None, model: CalibratedModel, bench: bool) -> bytes:
-    from spinloom.workflows.export.spice import network_netlist, node_netlist
-
     text = node_netlist(model, bench=bench) if network is None else network_netlist(network, model, bench=bench)
     return text.encode("ascii")
 
 
 def _onnx(network: TrainedNetwork | None, model: CalibratedModel, part: str, result: dict[str, Any]) -> bytes:
-    from spinloom.workflows.export.onnx import network_onnx, node_onnx
-
     made = node_onnx(model, part) if network is None else network_onnx(network, model, part)
     content = made.SerializeToString()
     if network is not None and part == "run":
@@ -120,8 +118,8 @@ def difference(content: bytes, network: TrainedNetwork, model: CalibratedModel) 
         if network.clock is not None:
             given["first"] = np.array(0)
         theirs = session.run(["outputs"], given)[0]
-        washout = network.settings.get("washouts", [5])[0]
-        ours = generate(of_chip.scaled, placed.weights, network.f, CHECKED, washout, clock=network.clock).z
+        washout, clock = washout_of(network), network.clock
+        ours = generate(of_chip.scaled, placed.weights, network.f, CHECKED, washout, clock=clock).z
     else:
         trials, listening = CHECKED * len(CLASSES), network.listening
         one, same = (np.random.default_rng(0) for _ in range(2))
