@@ -302,8 +302,8 @@ def tick_edges(path: Path, t: np.ndarray, drive: np.ndarray, tick: float) -> np.
     Raises
     ------
     SpinloomError
-        for times that do not increase, gaps, samples farther apart than a tick, too few ticks, a drive that does not
-        vary, or is not held for ticks
+        for times that do not increase, gaps, samples farther apart than a tick, too few ticks, or a drive that is not
+        held for ticks
     """
     steps = np.diff(t)
     if len(t) < 2 or (steps <= 0).any():
@@ -328,9 +328,7 @@ def tick_edges(path: Path, t: np.ndarray, drive: np.ndarray, tick: float) -> np.
             f"{path}: {count} ticks of {tick:.3g} s in {end - t[0]:.3g} s, expected at least {SHORTEST}; check that "
             "times are in s"
         )
-    spread = drive.std()
-    if not spread > 1e-9:
-        raise SpinloomError(f"{path}: the drive stays at {drive.mean():g}; vary it, else nothing can be learnt")
+    spread = max(float(drive.std()), 1e-9)
     phases = t[t < t[0] + tick]
     best = None
     for phase in phases[:: max(1, len(phases) // PHASES)]:
@@ -452,6 +450,8 @@ def read_traces(
         edges, u = held_drive(path, t, drive_of(card, drive, drive_unit), tick)
         r = averages(t, signal_of(card, values, signal_unit, current), edges, held=False)
         found.append((path.name, float(edges[0]), u, r))
+    if max(np.ptp(u) for _, _, u, _ in found) < 1e-9:
+        raise SpinloomError(f"{paths[0]}: the drive stays at {found[0][2][0]:g}; vary it, else nothing can be learnt")
     length = min([max(SHORTEST, round(piece / tick)), *(len(u) for _, _, u, _ in found)])
     starts = [(one, at) for one in found for at in range(0, len(one[2]) - length + 1, length)]
     return Measurement(
