@@ -19,6 +19,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import MOST, Tick, joined
 from spinloom.device_models.scan import advance as scan
+from spinloom.networks.sparse import Sparse
 from spinloom.networks.topology import Weights
 
 _MOST_NUMBERS = 20_000_000
@@ -155,6 +156,8 @@ def advance(node: Node, weights: Weights, state: LoopState, s: Any, slope: float
 
 def _recurrent(W: Any, r: Any) -> Any:
     """W r: (G, N, N), (..., S, N) -> (..., S, N)."""
+    if isinstance(W, Sparse):
+        return W.times(r)
     # Networks that share W are columns of one matrix product.
     columns = jnp.reshape(r, (*r.shape[:-2], len(W), -1, r.shape[-1]))
     return jnp.einsum("gij,...gcj->...gci", W, columns).reshape(r.shape)
@@ -198,7 +201,7 @@ def readout(w_out: Any, r: Any) -> Any:
 def _answer(weights: Weights, r: Any) -> tuple[Any, Any]:
     """Outputs, and gain W r of the next tick: one product where each network has a W of its own."""
     w, K = weights, weights.outputs
-    if len(w.W) != w.networks:
+    if len(w.W) != w.networks or isinstance(w.W, Sparse):
         return readout(w.w_out, r), _recurrent(w.W, w.gain[:, None] * r)
     both = jnp.concatenate([w.w_out[..., :-1], w.gain[:, None, None] * w.W], axis=1)
     y = jnp.einsum("skn,sn->sk", both, r)

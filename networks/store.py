@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.spread import PARAMETERS
+from spinloom.networks.sparse import Sparse
 from spinloom.networks.topology import Weights
 
 KIND, FORMAT = "network", 3
@@ -78,7 +80,10 @@ class TrainedNetwork:
         )
         if mine != theirs:
             return False
-        pairs = [(self.f, other.f), *zip(self.weights.arrays(), other.weights.arrays(), strict=True)]
+        own, others = (jax.tree.leaves(network.weights.arrays()) for network in (self, other))
+        if len(own) != len(others):
+            return False
+        pairs = [(self.f, other.f), *zip(own, others, strict=True)]
         if self.clock is not None:
             pairs.append((self.clock, np.asarray(other.clock)))
         if self.deviations is not None:
@@ -114,7 +119,7 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
         optional["deviation"] = (("to", "parameter"), network.deviations, told)
     dataset = xr.Dataset(
         {
-            "W": (("to", "from"), w.W[0]),
+            **_of_matrix(w.W),
             "w_fb": (("to", "output"), w.w_fb[0]),
             "W_in": (("to",), w.W_in[0]),
             "b": (("to",), w.b[0]),
@@ -139,6 +144,26 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
         with files.written_whole(beside) as temporary:
             shutil.copyfile(model_path, temporary)
     files.save(dataset, path, KIND, FORMAT)
+
+
+def _of_matrix(W: Any) -> dict[str, Any]:
+    """The variables that W is in a file."""
+    if not isinstance(W, Sparse):
+        return {"W": (("to", "from"), W[0])}
+    return {
+        "W_source": (("heard", "to"), W.source[0], {"long_name": "whom each node hears"}),
+        "W_weight": (("heard", "to"), W.weight[0], {"long_name": "by how much: all of W that is not zero"}),
+    }
+
+
+def _matrix(dataset: xr.Dataset) -> Any:
+    """W of one network, from its variables."""
+    if "W_source" not in dataset:
+        return dataset["W"].values[None]
+    source, weight = (dataset[f"W_{name}"].values[None] for name in ("source", "weight"))
+    if source.size and not (source.min() >= 0 and source.max() < source.shape[2]):
+        raise ValueError(f"W_source: expected nodes 0 to {source.shape[2] - 1}, got {source.min()} to {source.max()}")
+    return Sparse(source, weight)
 
 
 def _deviations(dataset: xr.Dataset) -> np.ndarray | None:
@@ -167,8 +192,8 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
     dataset = files.load(path, KIND, FORMAT, _WITHOUT_CLOCK)
     try:
         attrs = dataset.attrs
-        W, w_fb, W_in, b, w_out = (dataset[name].values[None] for name in ("W", "w_fb", "W_in", "b", "w_out"))
-        weights = Weights(W, w_fb, W_in, b, np.array([float(attrs["gain"])]), w_out)
+        w_fb, W_in, b, w_out = (dataset[name].values[None] for name in ("w_fb", "W_in", "b", "w_out"))
+        weights = Weights(_matrix(dataset), w_fb, W_in, b, np.array([float(attrs["gain"])]), w_out)
         if "device" in dataset:
             weights = weights.with_devices(dataset["device"].values[None])
         network = TrainedNetwork(

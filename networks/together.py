@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from spinloom.networks.store import TrainedNetwork
@@ -92,7 +93,7 @@ def _same(network: TrainedNetwork) -> Any:
     if np.any(w.w_fb):
         return None
     clock = b"" if network.clock is None else np.asarray(network.clock).tobytes()
-    return (*(np.asarray(array).tobytes() for array in (w.W, w.W_in, w.b, w.gain)), clock, w.devices)
+    return (*(np.asarray(array).tobytes() for array in jax.tree.leaves((w.W, w.W_in, w.b, w.gain))), clock, w.devices)
 
 
 def _joined(weights: list[Weights]) -> Weights:

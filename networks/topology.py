@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.networks.seeds import stream
+from spinloom.networks.sparse import Sparse, draw_sparse, hears
 from spinloom.networks.tasks import clock
 
 
@@ -30,7 +31,8 @@ class Topology(BaseModel):
     spectral_radius : float
         largest modulus of an eigenvalue of W
     density : float
-        share of W that is not zero
+        share of W that is not zero; in a network of 500 nodes and more, of which each hears 64 others or less, each
+        hears exactly round(density nodes) of them, and W is :class:`spinloom.networks.sparse.Sparse`
     feedback, input, bias : float
         w_fb, W_in and b are uniform between minus and plus this
     gain : float
@@ -85,7 +87,7 @@ class Weights:
 
     Attributes
     ----------
-    W : (S, N, N) array
+    W : (S, N, N) array, or Sparse
         recurrent weights; (G, N, N) where each S / G networks that follow each other share them,
         as trials of one network do
     w_fb : (S, N, K) array
@@ -123,7 +125,7 @@ class Weights:
         """K, how many outputs each has."""
         return self.w_out.shape[1]
 
-    def arrays(self) -> tuple[np.ndarray, ...]:
+    def arrays(self) -> tuple[Any, ...]:
         """All arrays, in the order in which they are given."""
         return (self.W, self.w_fb, self.W_in, self.b, self.gain, self.w_out)
 
@@ -175,7 +177,10 @@ class Weights:
         if any(weights.devices is not None for weights in batch):
             first = tuple((0,) * weights.nodes for weights in batch[:1])
             devices = tuple(row for weights in batch for row in weights.devices or first * weights.networks)
-        W = np.concatenate([np.repeat(w.W, w.networks // len(w.W), axis=0) for w in batch])
+        own = [w.W[np.repeat(np.arange(len(w.W)), w.networks // len(w.W))] for w in batch]
+        if len({isinstance(W, Sparse) for W in own}) > 1:
+            own = [W.dense() if isinstance(W, Sparse) else W for W in own]
+        W = Sparse.joined(own) if isinstance(own[0], Sparse) else np.concatenate(own)
         w_fb, W_in, b, gain, w_out = (
             np.concatenate(arrays) for arrays in zip(*(weights.arrays()[1:] for weights in batch), strict=True)
         )
@@ -208,17 +213,25 @@ def draw(topology: Topology, seeds: list[int], outputs: int = 1) -> Weights:
     ((2, 40, 40), 0.8)
     """
     drawn = [_draw_one(topology, stream(seed, "topology"), outputs) for seed in seeds]
-    W, w_fb, W_in, b = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    of_each, *others = zip(*drawn, strict=True)
+    W = Sparse.joined(list(of_each)) if isinstance(of_each[0], Sparse) else np.stack(of_each)
+    w_fb, W_in, b = map(np.stack, others)
     w_out = np.zeros((len(seeds), outputs, topology.nodes + 1))
     return Weights(W, w_fb, W_in, b, np.full(len(seeds), topology.gain), w_out)
 
 
-def _draw_one(topology: Topology, rng: np.random.Generator, outputs: int) -> tuple[np.ndarray, ...]:
+def _draw_one(topology: Topology, rng: np.random.Generator, outputs: int) -> tuple[Any, ...]:
+    n = topology.nodes
+    heard = hears(n, topology.density)
+    W = _draw_matrix(topology, rng) if heard is None else draw_sparse(rng, n, heard, topology.spectral_radius)
+    first, W_in, b = (rng.uniform(-1, 1, n) for _ in range(3))
+    w_fb = np.column_stack([first, rng.uniform(-1, 1, (n, outputs - 1))])
+    return W, w_fb * topology.feedback, W_in * (topology.clock or topology.input), b * topology.bias
+
+
+def _draw_matrix(topology: Topology, rng: np.random.Generator) -> np.ndarray:
     n = topology.nodes
     W = rng.standard_normal((n, n)) * (rng.random((n, n)) < topology.density)
     radius = np.abs(np.linalg.eigvals(W)).max()
     # A sparse small W may have no cycle, hence no eigenvalue to scale by.
-    W *= topology.spectral_radius / radius if radius > 1e-12 else 0.0
-    first, W_in, b = (rng.uniform(-1, 1, n) for _ in range(3))
-    w_fb = np.column_stack([first, rng.uniform(-1, 1, (n, outputs - 1))])
-    return W, w_fb * topology.feedback, W_in * (topology.clock or topology.input), b * topology.bias
+    return W * (topology.spectral_radius / radius if radius > 1e-12 else 0.0)

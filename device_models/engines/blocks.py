@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -54,11 +54,16 @@ def split_blocks(matrix: np.ndarray, mirrors: Mirrors | NoMirrors) -> tuple[tupl
     groups = [[0, 1, 2]] if coupled[0, 2] or coupled[1, 2] else [[0, 1], [2]]
     if isinstance(mirrors, Mirrors) and _mixes(matrix, mirrors, bases):
         return split_blocks(matrix, NoMirrors())
+
+    @cache
+    def from_parts(a: int, b: int) -> Sequence[Any]:
+        return mirrors.parts(matrix[a, :, b, :])
+
     blocks = []
     for part in range(len(bases)):
         for group in groups:
             used = [(component, mirrors.partner(component, part)) for component in group]
-            rows = [[bases[p].T @ matrix[a, :, b, :] @ bases[q] for b, q in used] for a, p in used]
+            rows = [[mirrors.parts(from_parts(a, b)[p].T)[q].T for b, q in used] for a, p in used]
             sizes = tuple((component, p, bases[p].shape[1]) for component, p in used)
             blocks.append(Block(jnp.asarray(np.block(rows)), sizes))
     return tuple(blocks), mirrors

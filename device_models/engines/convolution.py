@@ -1,7 +1,8 @@
 """The effective field by FFT, for meshes on which a matrix would cost more.
 
 Demagnetisation is a zero-padded convolution, and so is the sum over neighbours that exchange
-needs: one transform there and one back do both.
+needs: one transform there and one back do both. Axis after axis, so that no row of zeros is transformed, and member
+after member of a batch, so that what is transformed stays near the processor.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Shape = tuple[int, ...]
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["tensors", "neighbours", "degree", "cells", "factors", "blend"],
+    data_fields=["tensors", "neighbours", "degree", "places", "numbers", "factors", "blend"],
     meta_fields=["shape", "coupled"],
 )
 @dataclass(frozen=True, eq=False)
@@ -38,16 +39,18 @@ class Convolved:
 
     Attributes
     ----------
-    tensors : (K, 6, 1, ...) array
-        transform of the demagnetisation tensor; real, because each of its components is even in
+    tensors : (K, 6, ...) array
+        in the order of :func:`_waves`, as all transforms: transform of the demagnetisation tensor; real, because each of its components is even in
         space, or odd along two axes. Several where cells are of different heights
-    neighbours : (1 or 2, 1, ...) array
+    neighbours : (1 or 2, ...) array
         transform of the sum over neighbours, weighted by (d_x / d)^2; where cells are of different heights, over
         those in the plane, and over those above and below
     degree : (1 or 2, cells, 1) array
         the same sums of the neighbours that are magnetic
-    cells : three (cells,) int arrays
-        where the magnetic cells are on the grid
+    places : (cells,) int array
+        where the magnetic cells are on the grid, counted through
+    numbers : (...) int array
+        which magnetic cell each place of the grid is; their number where there is none
     factors : Factors
     blend : Blend or None
         None where the cells of all devices have the same proportions
@@ -60,7 +63,8 @@ class Convolved:
     tensors: Any
     neighbours: Any
     degree: Any
-    cells: tuple[Any, ...]
+    places: Any
+    numbers: Any
     factors: Factors
     blend: Blend | None
     shape: Shape
@@ -80,11 +84,15 @@ class Convolved:
         cells = tuple(places[axis] for axis in order)
         mask = mask.transpose(order)
         stars, degrees = zip(*(_neighbours(mask, np.array(weights)[order]) for weights in ties), strict=True)
+        flat = np.ravel_multi_index(cells, mask.shape)
+        numbers = np.full(mask.size, len(flat))
+        numbers[flat] = np.arange(len(flat))
         return cls(
-            tensors=jnp.stack([jnp.asarray(_transform(tensor)[:, None]) for tensor in tensors]),
-            neighbours=jnp.asarray(_transform(np.stack(stars))[:, None]),
+            tensors=jnp.stack([jnp.asarray(_transform(tensor)) for tensor in tensors]),
+            neighbours=jnp.asarray(_transform(np.stack(stars))),
             degree=jnp.asarray([degree[cells][:, None] for degree in degrees]),
-            cells=tuple(jnp.asarray(axis) for axis in cells),
+            places=jnp.asarray(flat),
+            numbers=jnp.asarray(numbers.reshape(mask.shape)),
             factors=Factors.of(cards),
             blend=parts,
             shape=mask.shape,
@@ -94,46 +102,39 @@ class Convolved:
     def at(self, which: Any) -> FieldMap:
         """The map for a batch whose members are the devices ``which``."""
         factors = pick(self.factors, which)
-        magnetisation, stiffness = (each[:, None, None, None] for each in factors[:2])
-        there = (slice(None), slice(None), *self.cells)
-        padded, axes = _padded(self.shape)
-        tensor, (neighbours, degree), own = self._of(which)
-
-        def pulls(waves: Any, a: int) -> list[Any]:
-            return [tensor(PAIRS[a][b]) * waves[b] for b in range(3) if self.coupled[PAIRS[a][b]]]
+        parts = None if self.blend is None else pick(self.blend, which)
+        degree = self.degree[0] if parts is None else self.degree[0] + parts.layers * self.degree[1]
+        mixed = None if parts is None else (parts.weights.T, parts.layers)
 
         def field(m: Components) -> Components:
-            # Members before the grid: then the axes that are transformed lie together in memory.
-            grid = jnp.zeros((3, m[0].shape[1], *self.shape)).at[there].set(jnp.stack(m).swapaxes(1, 2))
-            waves = jnp.fft.rfftn(grid, s=padded, axes=axes)
-            rows = [stiffness * neighbours * waves[a] - magnetisation * sum(pulls(waves, a)) for a in range(3)]
-            spread = jnp.fft.irfftn(jnp.stack(rows), s=padded, axes=axes)
-            x, y, z = spread[there].swapaxes(1, 2)
+            rows = jnp.stack(m).transpose(2, 0, 1)
+            own = (factors.magnetisation, factors.stiffness, mixed)
+            own = jax.tree.map(lambda each: jnp.broadcast_to(each, (len(rows), *each.shape[1:])), own)
+            x, y, z = jax.lax.map(self._of_member, (rows, *own)).transpose(1, 2, 0)
             rest = combine((1, (x, y, z)), (-factors.stiffness * degree, m), (1, factors.local(m)))
-            if own is None:
+            if parts is None:
                 return rest
-            (x, y, z), scale = own, -factors.magnetisation
+            (x, y, z), scale = parts.own, -factors.magnetisation
             return combine((1, rest), (scale, (x * m[0], y * m[1], z * m[2])))
 
         return field
 
-    def _of(self, which: Any) -> tuple[Callable[[int], Any], tuple[Any, Any], Components | None]:
-        """Components of the tensor, the sums over neighbours, and what a cell does to itself, of a batch."""
-        if self.blend is None:
-            return (lambda pair: self.tensors[0, pair]), (self.neighbours[0], self.degree[0]), None
-        parts = pick(self.blend, which)
-        layers = parts.layers[:, None, None, None]
-        neighbours = self.neighbours[0] + layers * self.neighbours[1]
-        degree = self.degree[0] + parts.layers * self.degree[1]
+    def _of_member(self, member: tuple[Any, Any, Any, Any]) -> Any:
+        """Exchange with neighbours and demagnetisation of one member, (3, cells) from m, (3, cells)."""
+        m, magnetisation, stiffness, mixed = member
+        tensors, neighbours = self.tensors[0], self.neighbours[0]
+        if mixed is not None:
+            weights, layers = mixed
+            tensors = sum(weight * tensor for weight, tensor in zip(weights, self.tensors, strict=True))
+            neighbours = neighbours + layers * self.neighbours[1]
+        waves = _waves(jnp.pad(m, ((0, 0), (0, 1)))[:, self.numbers], self.shape)
 
-        def tensor(pair: int) -> Any:
-            # Summed where it is used: as an array of its own it would be larger than m by far.
-            return sum(
-                weight[:, None, None, None] * each[pair]
-                for weight, each in zip(parts.weights, self.tensors, strict=True)
-            )
+        def row(a: int) -> Any:
+            pulls = [tensors[PAIRS[a][b]] * waves[b] for b in range(3) if self.coupled[PAIRS[a][b]]]
+            return stiffness * neighbours * waves[a] - magnetisation * sum(pulls)
 
-        return tensor, (neighbours, degree), parts.own
+        spread = _from_waves(jnp.stack([row(a) for a in range(3)]), self.shape)
+        return spread.reshape(3, -1)[:, self.places]
 
 
 def _neighbours(mask: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,17 +151,33 @@ def _neighbours(mask: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.n
     return star, degree
 
 
-def _padded(shape: Shape) -> tuple[Shape, Shape]:
-    """Padded lengths of the axes to be transformed, counted from the end, and which they are."""
-    axes = tuple(axis for axis in (-3, -2, -1) if shape[axis] > 1 or axis == -1)
-    return tuple(2 * shape[axis] for axis in axes), axes
+def _others(shape: Shape) -> list[int]:
+    """Axes to be transformed beside the last, counted from the end."""
+    return [axis for axis in (-2, -3) if shape[axis] > 1]
+
+
+def _waves(grid: Any, shape: Shape) -> Any:
+    """Zero-padded transform of real fields on the grid; each axis comes last when it is transformed."""
+    waves = jnp.fft.rfft(grid, n=2 * shape[-1])
+    for axis in _others(shape):
+        waves = jnp.fft.fft(jnp.moveaxis(waves, axis, -1), n=2 * shape[axis])
+    return waves
+
+
+def _from_waves(waves: Any, shape: Shape) -> Any:
+    """Fields on the grid from their transform."""
+    for axis in reversed(_others(shape)):
+        waves = jnp.moveaxis(jnp.fft.ifft(waves)[..., : shape[axis]], -1, axis)
+    return jnp.fft.irfft(waves, n=2 * shape[-1])[..., : shape[-1]]
 
 
 def _transform(kernels: np.ndarray) -> np.ndarray:
     """Transforms of kernels that are given for offsets from -(n-1) to n-1."""
     shape = [(n + 1) // 2 for n in kernels.shape[1:]]
-    lengths, axes = _padded(tuple(shape))
     space = np.zeros((len(kernels), *(2 * n if n > 1 else 1 for n in shape[:2]), 2 * shape[2]))
     space[(slice(None), *(slice(0, 2 * n - 1) for n in shape))] = kernels
     space = np.roll(space, [1 - n for n in shape], axis=(1, 2, 3))
-    return np.fft.rfftn(space, s=lengths, axes=axes).real
+    waves = np.fft.rfft(space)
+    for axis in _others(tuple(shape)):
+        waves = np.fft.fft(np.moveaxis(waves, axis, -1))
+    return np.ascontiguousarray(waves.real)
