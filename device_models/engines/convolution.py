@@ -7,7 +7,7 @@ after member of a batch, so that what is transformed stays near the processor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,8 +40,8 @@ class Convolved:
     Attributes
     ----------
     tensors : (K, 6, ...) array
-        in the order of :func:`_waves`, as all transforms: transform of the demagnetisation tensor; real, because each of its components is even in
-        space, or odd along two axes. Several where cells are of different heights
+        transform of the demagnetisation tensor, in the order of :func:`_waves`, as all transforms; real, because each
+        of its components is even in space, or odd along two axes. Several where cells are of different heights
     neighbours : (1 or 2, ...) array
         transform of the sum over neighbours, weighted by (d_x / d)^2; where cells are of different heights, over
         those in the plane, and over those above and below
