@@ -29,7 +29,7 @@ RANGES = {"spectral_radius": (0.1, 2.0), "input": (0.03, 3.0), "bias": (0.03, 3.
 is one of 1, so that a fair share of candidates has no memory but the couplings."""
 FREE_RIDGES = (1e-9, 1e-7, 1e-5, 1e-3)
 FREE_STARTS, FREE_WASHOUT = 10, 100
-_MOST_DEVICES, _MOST_TRIALS = 10_000, 200_000
+_MOST_DEVICES, _MOST_TRIALS = 4_000, 200_000
 """Devices of a batch: its states are kept for a series, and only their means for trials."""
 Tested = Task | FreeRun | Listening | Vowels
 Report = Callable[[float], None]

@@ -101,9 +101,10 @@ def picture(result: dict[str, Any]) -> str:
         sizes.setdefault(row["task"], set()).add(row["nodes"])
     most = max(map(len, sizes.values()), default=0)
     tasks = [task for task, nodes in sizes.items() if len(nodes) > 1 or most == 1]
-    down = max(1, -(-len(tasks) // _ACROSS))
-    figure = Figure(figsize=(4 * _ACROSS, 2.9 * down), layout="constrained")
-    axes = figure.subplots(down, _ACROSS, squeeze=False).ravel()
+    across = max(1, min(_ACROSS, len(tasks)))
+    down = max(1, -(-len(tasks) // across))
+    figure = Figure(figsize=(4 * across, 2.9 * down), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).ravel()
     for ax, task in zip(axes, tasks, strict=False):
         rows = [row for row in result["rows"] if row["task"] == task and row.get("mean") is not None]
         for kind, colour in STYLE.items():
