@@ -189,7 +189,7 @@ def test_a_warm_device_is_calibrated_fitted_and_trained_on(spinloom, coarse_card
 
 @pytest.mark.parametrize("command", ["", "doctor", "calibrate", "fit", "train", "train generate", "train recognise",
                                      "cosimulate", "finish", "replay", "run", "report", "tune", "probe", "design",
-                                     "yield"])  # fmt: skip
+                                     "yield", "measure"])  # fmt: skip
 def test_every_command_has_help_with_an_example(spinloom, command):
     outcome = spinloom(*command.split(), "--help")
     assert outcome.code == 0
