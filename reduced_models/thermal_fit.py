@@ -154,7 +154,7 @@ def judge_all(devices: Iterable[tuple[ThermalMap, np.ndarray, np.ndarray]]) -> J
 def _late_ticks(m: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Single ticks of trajectories from when they are warm."""
     late = max(1, int(SETTLES * u.shape[1]))
-    return single_ticks(m[:, late:], u[:, late:], m[:, late - 1 : late])
+    return single_ticks(m[:, late:], u[:, late:], m[:, late - 1])
 
 
 def _rest(estimator: ThermalMap, data: Trajectories) -> np.ndarray:

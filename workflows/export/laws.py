@@ -9,16 +9,25 @@ import numpy as np
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.reduced_models.basis import SPHERE
+from spinloom.reduced_models.columns import ColumnLaw
 from spinloom.reduced_models.flow_map import FlowMapLaw
 from spinloom.reduced_models.macrospin import MacrospinLaw
 from spinloom.reduced_models.memory_map import MemoryLaw
-from spinloom.reduced_models.node import ReducedNode
+from spinloom.reduced_models.node import Reduced, ReducedNode
 from spinloom.reduced_models.thermal_map import ThermalLaw
 from spinloom.workflows.export.graph import Graph, Value, join
 
 _TINY = 1e-300
 LENGTH = SPHERE + 1
 """Where the latents of a memory map begin."""
+
+
+def rows(node: ReducedNode, state: Reduced) -> np.ndarray:
+    """States as graphs have them, (n, d): ``<m>``, and beside it what a law remembers."""
+    if isinstance(node.laws, FlowMapLaw):
+        return np.asarray(node.moment(state))
+    x = np.asarray(state.x)
+    return x.T if isinstance(node.laws, ColumnLaw) else x
 
 
 class Devices(NamedTuple):

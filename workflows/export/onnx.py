@@ -19,7 +19,7 @@ from spinloom.networks.trials import generate
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.chips import on_their_chips
 from spinloom.workflows.export.graph import Graph, Value, join
-from spinloom.workflows.export.laws import Devices
+from spinloom.workflows.export.laws import Devices, rows
 
 PARTS = ("run", "tick")
 WASHOUT = 5
@@ -77,7 +77,7 @@ def network_onnx(network: TrainedNetwork, model: CalibratedModel, part: str = "r
     begun = start_of(network, model)
     (placed,), of_chip = on_their_chips([network.as_trained], model)
     tick = _Tick(placed.weights, Devices.of(of_chip.node, placed.weights.which()), model.scale)
-    graph, x = Graph(), np.asarray(begun.nodes.x)
+    graph, x = Graph(), rows(of_chip.node, begun.nodes)
     size = _Size(len(x), x.shape[1], placed.weights.outputs, of_chip.node.laws.normals)
     if part == "tick":
         _one_tick(graph, tick, network, size)
@@ -119,7 +119,7 @@ def node_onnx(model: CalibratedModel, part: str = "run") -> Any:
     if part not in PARTS:
         raise SpinloomError(f"part: expected one of {', '.join(PARTS)}, got {part!r}")
     device, graph = Devices.of(model.node, None), Graph()
-    start = np.asarray(model.node.at(model.m_start[None], np.zeros(1, int)).x)
+    start = rows(model.node, model.node.at(model.m_start[None], np.zeros(1, int)))
     k = model.node.laws.normals
     if part == "tick":
         x = graph.input("state", ["n", start.shape[1]])

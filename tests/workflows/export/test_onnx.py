@@ -23,7 +23,7 @@ from spinloom.reduced_models.node import ReducedNode
 from spinloom.reduced_models.thermal_map import ThermalLaw
 from spinloom.reduced_models.warmed import WarmedLaw
 from spinloom.workflows.export.graph import Graph
-from spinloom.workflows.export.laws import Devices
+from spinloom.workflows.export.laws import Devices, rows
 from spinloom.workflows.export.onnx import _free_run, _Size, _Tick, network_onnx, node_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -52,7 +52,7 @@ def test_a_generator_runs_free_for_twenty_periods(shipped):
     z, state, last = opened.run(None, {**begun(opened), "ticks": np.array(ticks)})
     ours = generate(shipped.scaled, network.weights, network.f, 20, network.settings["washouts"][0])
     np.testing.assert_allclose(z, ours.z, atol=1e-6)
-    np.testing.assert_allclose(state[0], ours.state.nodes.x, atol=1e-6)
+    np.testing.assert_allclose(state[0], rows(shipped.node, ours.state.nodes), atol=1e-6)
     np.testing.assert_array_equal(last, z[-1])
     assert ours.nrmse < 0.03
 
@@ -148,20 +148,20 @@ def test_every_law_is_the_same_in_a_graph(make, which):
     nodes = [ReducedNode.of(make(), (0.0, 0.98, 0.0), (0.6, 0.0, 0.8), 1e-12, offset) for offset in (0.1, -0.2)]
     node = nodes[0] if which is None else ReducedNode.stack(nodes)
     state = node.start(4, seed=3, devices=which)
-    d, k = state.x.shape[1], node.laws.normals
+    d, k = rows(node, state).shape[1], node.laws.normals
     graph = Graph()
     x, u = graph.input("x", ["n", d]), graph.input("u", ["n"])
     after = Devices.of(node, which).advance(x, u, graph.input("normals", ["n", k]) if k else None)
     graph.output("after", after, ["n", d])
     graph.output("signal", Devices.of(node, which).signal(after), ["n"])
-    opened, theirs = session(graph.model("law", {})), np.asarray(state.x)
+    opened, theirs = session(graph.model("law", {})), rows(node, state)
     for drive in np.random.default_rng(1).uniform(-1, 1, (10, 4)):
         given = {"x": theirs, "u": drive}
         if k:
             given["normals"] = np.asarray(state.noise.draw(k)[1], dtype=float)
         state = node.step(state, drive[:, None])
         theirs, signal = opened.run(None, given)
-        np.testing.assert_allclose(theirs, state.x, atol=1e-12)
+        np.testing.assert_allclose(theirs, rows(node, state), atol=1e-12)
         np.testing.assert_allclose(signal, node.observe(state), atol=1e-12)
     assert np.abs(theirs[0] - theirs[1]).max() > 1e-3
 
@@ -173,7 +173,7 @@ def test_a_warm_network_takes_its_noise_from_outside(shipped, macrospin):
     network = type("Network", (), {"clock": None, "period_ticks": 6})()
     scaled, graph = shipped.scale.of(warm), Graph()
     begin = start(scaled, weights, seed=4)
-    size = _Size(3, begin.nodes.x.shape[1], 1, 3)
+    size = _Size(3, rows(warm, begin.nodes).shape[1], 1, 3)
     _free_run(graph, _Tick(weights, Devices.of(warm, None), shipped.scale), network, size)
     normals, noise = [], begin.nodes.noise
     for _ in range(12):
@@ -181,7 +181,7 @@ def test_a_warm_network_takes_its_noise_from_outside(shipped, macrospin):
         normals.append(np.asarray(drawn, dtype=float)[None])
     free = {"target": np.zeros((12, 1, 1)), "hold": np.zeros(12, bool)}
     _, ours = simulate(scaled, weights, **free, state=begin)
-    given = {"state": np.asarray(begin.nodes.x)[None], "z": np.asarray(begin.z), "normals": np.array(normals)}
+    given = {"state": rows(warm, begin.nodes)[None], "z": np.asarray(begin.z), "normals": np.array(normals)}
     z, *_ = session(graph.model("warm", {})).run(None, given)
     np.testing.assert_allclose(z, ours.z, atol=1e-9)
 
