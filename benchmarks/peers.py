@@ -336,7 +336,7 @@ PAIRS = {
 def compared(name: str, card: DeviceCard, ours: dict[str, Timed], options: argparse.Namespace) -> list[Row]:
     """Time one peer and ours in turn, and print what came out."""
     peer = Oommf(card, options.oommf) if name == "oommf" else Peer(name, told(card), options.cache)
-    pairs, times = PAIRS[name], dict[str, list[dict[str, float]]]()
+    pairs, times = PAIRS[name], dict[str, list[float]]()
     names = list(dict.fromkeys(mine for _, mine in pairs))
     try:
         for mine in names:  # compile first
