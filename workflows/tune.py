@@ -241,10 +241,10 @@ class Tuning:
             pd.DataFrame(rows).to_csv(temporary, index=False)
 
     def keep_unfinished(self) -> None:
-        """The search, and the best candidate as an experiment, after an interruption."""
+        """The search, and the best candidate that works as an experiment, after an interruption."""
         self.keep_record()
-        best = self.search.best[0]
-        if _works(best):
+        best = next(filter(_works, self.search.best), None)
+        if best is not None:
             self.write(best, RecogniseSettings(), "The search was interrupted: never trained, not judged.")
             say(f"the best of {len(self.search.candidates)} candidates so far is kept in {self.beside.out}, not judged")
 
