@@ -67,7 +67,6 @@ results: install ## the tables of docs/results.md; what is finished is not done 
 	$(BIN)/spinloom bench $(MODEL) --tasks narma10,memory,mackey-glass,sine-square --nodes 40 \
 		--temperature 300 --full 100 --out $(RESULTS)/warm
 	$(BIN)/spinloom bench $(MODEL) --tasks narma10 --nodes 5,10,20,40,100,200,400 --out $(RESULTS)/sizes
-	$(BIN)/spinloom bench $(MODEL) --tasks narma10 --budget 100 --out $(RESULTS)/tuned
 
 test: install ## run all tests
 	$(BIN)/python -m pytest

@@ -19,6 +19,8 @@ from spinloom.networks.sparse import Sparse
 from spinloom.networks.topology import Weights
 
 KIND, FORMAT = "network", 3
+PATTERNS = "patterns"
+"""Task of a network whose input chooses what it generates."""
 _WITHOUT_CLOCK = 2
 """An older form: no clock, else the same."""
 
@@ -29,9 +31,9 @@ class TrainedNetwork:
 
     Attributes
     ----------
-    task : {"generate", "recognise"}
+    task : {"generate", "recognise", "patterns"}
     name : str
-        the target's name, or ``recognise``
+        the target's name, or ``recognise``, or the names of all patterns
     weights : Weights
         of a single network (S = 1), in the units of its model's scale
     period_ticks : int
@@ -46,6 +48,8 @@ class TrainedNetwork:
     deviations : (N, parameters) ndarray, optional
         how the junction at each node differs from the model's, by the columns of
         :data:`spinloom.device_models.spread.PARAMETERS`; None if none does
+    patterns : (P, period_ticks, K) ndarray, optional
+        one period of each pattern that the input chooses from; None of a network that knows one
     """
 
     task: str
@@ -57,6 +61,21 @@ class TrainedNetwork:
     clock: np.ndarray | None = None
     reduced: np.ndarray | None = None
     deviations: np.ndarray | None = None
+    patterns: np.ndarray | None = None
+
+    def expect(self, *tasks: str) -> None:
+        """Refuse what a stage cannot take.
+
+        Raises
+        ------
+        SpinloomError
+            if the network's task is none of these
+        """
+        if self.task not in tasks:
+            what = {"generate": "one that generates", "recognise": "one that recognises"}
+            known = " or ".join(what.get(task, "one whose input chooses a pattern") for task in tasks)
+            told = what.get(self.task, "one whose input chooses a pattern")
+            raise SpinloomError(f"network {self.name}: expected {known}, got {told}")
 
     @property
     def as_trained(self) -> TrainedNetwork:
@@ -117,6 +136,9 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
     if network.deviations is not None:
         told = {"long_name": "how each junction differs from the model's", "parameters": ",".join(PARAMETERS)}
         optional["deviation"] = (("to", "parameter"), network.deviations, told)
+    if network.patterns is not None:
+        told = {"long_name": "one period of each pattern that the input chooses", "units": "1"}
+        optional["patterns"] = (("pattern", "tick", "output"), network.patterns, told)
     dataset = xr.Dataset(
         {
             **_of_matrix(w.W),
@@ -206,6 +228,7 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
             clock=dataset["clock"].values if "clock" in dataset else None,
             reduced=dataset["w_reduced"].values[None] if "w_reduced" in dataset else None,
             deviations=_deviations(dataset),
+            patterns=dataset["patterns"].values if "patterns" in dataset else None,
         )
         name, digest = str(attrs["model_file"]), str(attrs["model_sha256"])
     except (KeyError, TypeError, ValueError) as error:

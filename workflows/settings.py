@@ -14,6 +14,7 @@ from spinloom.device_models.card import DeviceCard, explain, load_card, read_tom
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.spread import Spread
+from spinloom.networks.patterns import Choosing
 from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Topology
 from spinloom.networks.training import WASHOUT, Training
@@ -152,6 +153,39 @@ class RecogniseSettings(_Periodic):
                 f"averaged: expected at most the {self.periods} periods that are fed in, got {self.averaged}"
             )
         return self
+
+
+class PatternSettings(_Periodic):
+    """How a network is made and trained to generate the pattern that its input chooses.
+
+    Attributes
+    ----------
+    patterns : tuple of str
+        two or more tasks with the same number of outputs, as in :class:`GenerateSettings`
+    seed : int
+        of the topology
+    period_ticks, period_resonances
+        as in :class:`GenerateSettings`
+    tours, dwell : int
+        how often every switch is made in the free run that judges, and periods between two of them
+    """
+
+    usual_ticks: ClassVar[int] = 84
+
+    patterns: tuple[str, ...] = Field(default=("sine", "triangle", "harmonics"), min_length=2, max_length=20)
+    seed: int = Field(default=0, ge=0)
+    tours: int = Field(default=5, ge=1, le=10_000)
+    dwell: int = Field(default=12, ge=2, le=10_000)
+    topology: Topology = Topology(spectral_radius=0.57, feedback=3.2, bias=0.6, gain=0.75, input=0.7)
+    training: Choosing = Choosing()
+
+    @field_validator("patterns")
+    @classmethod
+    def _names_differ(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        names = [task_name(task) for task in patterns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each pattern once, got {', '.join(names)}")
+        return patterns
 
 
 class Experiment(_Settings):
