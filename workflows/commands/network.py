@@ -9,6 +9,7 @@ import typer
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.workflows.commands import (
+    Baselines,
     Bias,
     Density,
     Engine,
@@ -67,6 +68,7 @@ def train_generate(
     clock_ahead: Annotated[
         float | None, typer.Option(help="Share of a period by which the clock leads the series. [default: 0]")
     ] = None,
+    baselines: Baselines = False,
     as_json: Json = False,
 ) -> None:
     """Train a network to generate a periodic series, and let it run free.
@@ -75,7 +77,9 @@ def train_generate(
     `spinloom train generate --task my_wave.csv --period-resonances 1.5 --model model.nc --out mine.nc`,
     `spinloom train generate --task my_wave.csv --clock 2 --clock-shape ramp --model model.nc --out mine.nc`
     """
+    from spinloom.networks.tasks import task_name
     from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.baselines import without_magnets
     from spinloom.workflows.settings import GenerateSettings, override
     from spinloom.workflows.train import generate_stage, read_washouts
 
@@ -114,7 +118,10 @@ def train_generate(
             clock_ahead=clock_ahead,
         ).model_dump(),
     )
-    emit(generate_stage(load_model(model), model, settings, {task: out})[0], as_json)
+    result = generate_stage(load_model(model), model, settings, {task: out})[0]
+    if baselines:
+        result["baselines"] = without_magnets(load_model(model), settings)[task_name(task)]
+    emit(result, as_json)
 
 
 @train_app.command("recognise")
@@ -144,6 +151,7 @@ def train_recognise(
     ] = None,
     bias: Bias = None,
     gain: Gain = None,
+    baselines: Baselines = False,
     as_json: Json = False,
 ) -> None:
     """Train a network to tell sine, triangle, square and sawtooth apart, whatever their phase.
@@ -152,6 +160,7 @@ def train_recognise(
     `spinloom train recognise --model warm.nc --periods 16 --averaged 15 --power --out warm-recognise.nc`
     """
     from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.baselines import baseline_results
     from spinloom.workflows.settings import RecogniseSettings, override
     from spinloom.workflows.train import recognise_stage
 
@@ -178,7 +187,11 @@ def train_recognise(
         period_resonances=period_resonances,
         topology=topology,
     )
-    emit(recognise_stage(load_model(model), model, settings, out), as_json)
+    result = recognise_stage(load_model(model), model, settings, out)
+    if baselines:
+        kinds = baseline_results(load_model(model), None, None, settings)["recognise"]
+        result["baselines"] = {kind: one["accuracy"] for kind, one in kinds.items()}
+    emit(result, as_json)
 
 
 @train_app.command("patterns")
@@ -207,9 +220,7 @@ def train_patterns(
     ] = None,
     bias: Bias = None,
     gain: Gain = None,
-    baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Train the same without magnets too.")
-    ] = True,
+    baselines: Baselines = True,
     as_json: Json = False,
 ) -> None:
     """Train a network to generate several patterns, and to switch between them as its input asks.

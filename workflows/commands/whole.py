@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spinloom.workflows.commands import Device, Engine, Json, Nodes, Oommf, Temperature, app
+from spinloom.workflows.commands import Baselines, Device, Engine, Json, Nodes, Oommf, Temperature, app
 from spinloom.workflows.console import emit
 
 
@@ -173,6 +173,7 @@ def yield_(
     ] = None,
     nodes: Nodes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the chips.")] = 0,
+    baselines: Baselines = True,
     as_json: Json = False,
 ) -> None:
     """Errors of many chips against the spread of their junctions: each trained, or a read-out copied to all.
@@ -189,7 +190,7 @@ def yield_(
     settings = wanted.generate
     settings = override(settings, topology=override(settings.topology, nodes=nodes).model_dump())
     differ = wanted.spread if spread is None else read_spread(spread)
-    how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ())}
+    how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ()), "baselines": baselines}
     emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, **how), as_json)
 
 
