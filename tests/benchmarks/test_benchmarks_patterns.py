@@ -20,7 +20,20 @@ def test_what_is_printed_and_drawn(benchmark_module, coarse_model_path, capsys, 
     small = module.PatternSettings(period_ticks=12, tours=1, dwell=2)
     monkeypatch.setattr(module, "PatternSettings", lambda: small)
     picture = tmp_path / "plane.svg"
-    sizes = ("--tasks", "circle,eight", "--seeds", "2", "--nodes", "4", "--force-tours", "1", "--plot", str(picture))
+    sizes = (
+        "--search",
+        "2",
+        "--tasks",
+        "circle,eight",
+        "--seeds",
+        "2",
+        "--nodes",
+        "4",
+        "--force-tours",
+        "1",
+        "--plot",
+        str(picture),
+    )
     module.main([str(coarse_model_path), *sizes])
     lines = [LINE.fullmatch(line) for line in capsys.readouterr().out.splitlines()]
     assert [line[1] for line in lines] == ["junctions, reduced", "memoryless", "leaky", "tanh"]
