@@ -81,6 +81,7 @@ def test_every_task_has_every_baseline(model, small_run, few):
     assert found["echo_state"]["generate"]["candidates"] == 6
 
 
+@pytest.mark.slow
 def test_the_training_commands_have_them_too(spinloom, small_run, few, tmp_path):
     common = ("--model", small_run / "model.nc", "--nodes", 6, "--baselines", "--json")
     how = (

@@ -203,6 +203,7 @@ nodes = 2
 """
 
 
+@pytest.mark.slow
 def test_a_few_junctions_with_two_outputs_come_to_a_report(experiment, tmp_path, spinloom):
     """Three nodes, a circle, the period in units of the resonance, brackets in the folder's name."""
     folder = tmp_path / "[red] run"

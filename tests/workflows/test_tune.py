@@ -204,6 +204,7 @@ def test_an_interrupted_search_keeps_what_it_found(small, card_path, coarse_mode
     assert load_experiment(out)[0].generate.tasks == ("sine",)
 
 
+@pytest.mark.slow
 def test_where_nothing_works_changes_of_the_card_are_tried(tuned, monkeypatch):
     unfit = lambda path: replace(load_model(path), holdout_nrmse=0.7)  # noqa: E731
     monkeypatch.setattr(tune, "load_model", unfit)

@@ -157,6 +157,7 @@ def files(tmp_path, wafer_model):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_a_plot(spinloom, files, monkeypatch):
     monkeypatch.setattr(echo_state, "CANDIDATES", 2)
     monkeypatch.setattr(echo_state, "PROMOTED", 1)
