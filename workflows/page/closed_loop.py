@@ -38,7 +38,7 @@ MOST_NOISES = 8
 """How many of the noises can be chosen."""
 FIRST_PERIODS = 5
 """What is shown before anyone zooms."""
-_STYLES = {"reduced": (REDUCED, 2.6, 0.55), "embedded": (GREEN, 1.4, 1.0), "full": (FULL, 1.3, 1.0)}
+_STYLES = {"reduced": (REDUCED, 2.8, 0.75), "embedded": (GREEN, 1.4, 1.0), "full": (FULL, 1.3, 1.0)}
 
 _OUTPUTS = """
 const k = networks[task.value][chip.value], o = Number(output.value) - 1
@@ -63,7 +63,8 @@ _NODES = """
 const k = networks[task.value][chip.value]
 rows.selected.indices = []
 rows.data = {listed: listed, node: listed, worst: worst[k], rms: rms[k], drive: drive[k], power: power[k]}
-sort.value = ""
+grid.view.change.emit()
+sort.value = "listed"
 """
 
 
@@ -184,7 +185,7 @@ def _overview(shown: ColumnDataSource, looked_at: Any, end: float) -> figure:
     found = plot("the whole run: drag the window, or its edges", "", height=96, tools="", x_range=span(0.0, end))
     found.min_border_right = 34
     found.line("t", "off_full", source=shown, color=FULL, line_width=1)
-    found.toolbar_location, found.yaxis.visible, found.ygrid.visible = None, False, False
+    found.toolbar_location, found.left, found.ygrid.visible = None, [], False
     window = RangeTool(x_range=looked_at)
     window.overlay.fill_color, window.overlay.fill_alpha = REDUCED, 0.18
     found.add_tools(window)
@@ -249,8 +250,9 @@ def _table_of(
         "drive": "drive, rms",
         "power": "power (µW)",
     }
-    sort, shown = sort_by(rows, heads), table(rows, heads)
-    when(_NODES, common["task"], common["chip"], rows=rows, sort=sort, listed=listed, **each, **common)
+    grid = table(rows, heads)
+    sort = sort_by(grid)
+    when(_NODES, common["task"], common["chip"], rows=rows, grid=grid, sort=sort, listed=listed, **each, **common)
     pick = "const i = cb_obj.indices[0]; if (i !== undefined) node.value = String(rows.data.node[i])"
     rows.selected.js_on_change("indices", CustomJS(args={"node": common["node"], "rows": rows}, code=pick))
-    return {"nodes": shown, "sort": sort}
+    return {"nodes": grid, "sort": sort}

@@ -16,7 +16,7 @@ from bokeh.models import (
     PrintfTickFormatter,
     Span,
 )
-from bokeh.palettes import Blues256, RdBu11, interp_palette
+from bokeh.palettes import RdBu11, interp_palette
 from bokeh.plotting import figure
 
 from spinloom.device_models.calibration import amplitudes
@@ -32,11 +32,10 @@ MOST_CALIBRATION = 120_000
 _AXES = dict(zip("xyz", (REDUCED, GREEN, FULL), strict=True))
 
 _TRAJECTORY = """
-const k = Number(which.value), none = Array.from(t, () => NaN)
-const data = {t, u: u[k]}
+const k = Number(which.value), data = {t, u: u[k]}
 for (const axis of "xyz") {
   data["m_" + axis] = m[axis][k]
-  data["rolled_" + axis] = rolled[axis][k] ?? none
+  data["rolled_" + axis] = rolled[axis][k]
   data["off_" + axis] = Array.from(data["m_" + axis], (value, i) => 1e3 * (data["rolled_" + axis][i] - value))
 }
 shown.data = data
@@ -79,7 +78,7 @@ def relaxed(card: DeviceCard, field: np.ndarray) -> figure:
 
 
 def trajectories(dataset: xr.Dataset, model: CalibratedModel) -> tuple[dict[str, Model], int]:
-    """Drive and response of any trajectory, and where the model was not fitted to it, its free roll-out.
+    """Drive and response of any trajectory, and its free roll-out; that which a held-out one is worst at comes first.
 
     Parameters
     ----------
@@ -97,30 +96,22 @@ def trajectories(dataset: xr.Dataset, model: CalibratedModel) -> tuple[dict[str,
     amplitude, kinds = amplitudes(dataset), dataset["drive_kind"].values
     unseen = dataset["held_out"].values.astype(bool) if "held_out" in dataset else held_out(amplitude)
     unseen &= amplitude <= model.info.get("amplitude", 1.0)
-    picked = _picked(unseen, max(4, MOST_CALIBRATION // (6 * dataset.sizes["tick"])))
-    t, m = dataset["t"].values * 1e9, dataset["m"].values[picked]
-    rolled = np.full(m.shape, np.nan)
-    judge = unseen[picked]
-    if judge.any():
-        rolled[judge] = _rolled(dataset, model, picked[judge])
+    picked = _picked(unseen, max(4, MOST_CALIBRATION // (7 * dataset.sizes["tick"])))
+    t, m, judge = dataset["t"].values * 1e9, dataset["m"].values[picked], unseen[picked]
+    rolled = _rolled(dataset, model, picked)
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.sqrt(np.mean((rolled - m) ** 2, axis=(1, 2)) / np.maximum(m.var(axis=1).mean(axis=1), 1e-300))
-    error = np.where(judge & ~np.isfinite(error), np.inf, error)
+    error = np.where(np.isfinite(error), error, np.inf)
     worst = int(np.argmax(np.where(judge, error, -1.0)))
-    options = [
-        (
-            str(i),
-            f"{k}: {kinds[k]}, {amplitude[k]:g} J_max" + (f", held out, off {brief(error[i])}" if judge[i] else ""),
-        )
-        for i, k in enumerate(picked)
-    ]
+    told = [f"{'held out' if mine else 'fitted'}, off {brief(off)}" for off, mine in zip(error, judge, strict=True)]
+    options = [(str(i), f"{k}: {kinds[k]}, {amplitude[k]:g} J_max, {told[i]}") for i, k in enumerate(picked)]
     which = choose("Trajectory", options, str(worst))
     u = single(dataset["u"].values[picked])
     data: dict[str, Any] = {"t": t, "u": u[worst]}
     each: dict[str, dict[str, Any]] = {"m": {}, "rolled": {}}
     for i, axis in enumerate("xyz"):
         each["m"][axis] = [single(one[:, i]) for one in m]
-        each["rolled"][axis] = [single(one[:, i]) if mine else None for one, mine in zip(rolled, judge, strict=True)]
+        each["rolled"][axis] = [single(one[:, i]) for one in rolled]
         data[f"m_{axis}"], data[f"rolled_{axis}"] = single(m[worst][:, i]), single(rolled[worst][:, i])
         data[f"off_{axis}"] = single(1e3 * (rolled - m)[worst][:, i])
     shown = ColumnDataSource(data)
@@ -131,7 +122,6 @@ def trajectories(dataset: xr.Dataset, model: CalibratedModel) -> tuple[dict[str,
     wide = [Trace(f"m_{axis}", f"m_{axis} full", colour, 4.5, 0.4) for axis, colour in _AXES.items()]
     thin = [Trace(f"rolled_{axis}", f"m_{axis} rolled out", colour, 1.4) for axis, colour in _AXES.items()]
     draw(middle, shown, wide + thin, "t", "t (ns)")
-    middle.legend.ncols = 3
     below = plot("t (ns)", "difference (10⁻³)", height=170, x_range=above.x_range)
     draw(below, shown, [Trace(f"off_{axis}", f"m_{axis}", colour) for axis, colour in _AXES.items()], "t", "t (ns)")
     return {"trajectory": which, "calibration": above, "response": middle, "rollout": below}, len(picked)
@@ -182,15 +172,14 @@ def confusion(classes: list[str], counts: list[list[int]], title: str) -> figure
             "found": [classes[k] for k in j],
             "trials": trials.ravel(),
             "share": share.ravel(),
-            "ink": ["white" if value > 0.5 else "#16202a" for value in share.ravel()],
+            "alpha": 0.1 + 0.85 * share.ravel(),
+            "ink": ["white" if value > 0.5 else TARGET for value in share.ravel()],
             "text": [str(count) for count in trials.ravel()],
         }
     )
     found = plot("recognised as (trials)", "fed in (trials)", height=320, title=title, tools="save",
                  x_range=classes, y_range=classes[::-1])  # fmt: skip
-    colours = LinearColorMapper(Blues256[::-1], low=0, high=1)
-    drawn = found.rect("found", "fed", 0.96, 0.96, source=cells, color={"field": "share", "transform": colours},
-                       line_color=None)  # fmt: skip
+    drawn = found.rect("found", "fed", 0.96, 0.96, source=cells, color=REDUCED, fill_alpha="alpha", line_color=None)
     found.text("found", "fed", "text", source=cells, text_color="ink", text_align="center", text_baseline="middle",
                text_font_size="11pt")  # fmt: skip
     values = [("fed in", "@fed"), ("recognised as", "@found"), ("trials", "@trials (@share{0 %})")]

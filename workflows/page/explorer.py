@@ -13,7 +13,7 @@ from bokeh.palettes import Category10_10, Viridis256
 
 from spinloom.workflows.page.plots import FULL, TARGET, choose, frame_source, plot, sort_by, span, table, when
 
-DECADES = 1.5
+DECADES = 2.0
 """A column of positive numbers that reaches over more decades than this is shown on a logarithmic scale."""
 _INK = "ink of "
 
@@ -111,8 +111,8 @@ def explorer(
     logs = sorted({name for name in (*across, *up) if _wide(np.asarray(source.data[name], dtype=float))})
     plots = _plots(source, columns, start, logs, line, marked)
     when(_AXES, *chosen.values(), shown=source, plots=plots, logs=logs, **chosen)
-    shown = {"scatter": Column(*plots, sizing_mode="stretch_width"), "table": table(source, columns)}
-    return Explorer({**chosen, **shown, "sort": sort_by(source, columns)}, keys)
+    grid, seen = table(source, columns), Column(*plots, sizing_mode="stretch_width")
+    return Explorer({**chosen, "scatter": seen, "table": grid, "sort": sort_by(grid)}, keys)
 
 
 def _plots(

@@ -33,6 +33,19 @@ _THEME = Theme(
     }
 )
 
+_REPAINT = """
+<script>
+// What is drawn has the colours that the page had then: it is drawn again when they change.
+for (const media of ["(prefers-color-scheme: dark)", "print"]) {
+  matchMedia(media).addEventListener("change", () => {
+    for (const view of Bokeh.index.query((view) => view.model.type === "Figure")) {
+      view.invalidate_painters()
+      view.paint()
+    }
+  })
+}
+</script>"""
+
 
 @cache
 def library() -> str:
@@ -70,8 +83,9 @@ def render(template: str, plots: Mapping[str, Model], **told: Any) -> str:
     page : str
         HTML that loads nothing from elsewhere
     """
-    script, places = components(dict(plots), theme=_THEME) if plots else ("", {})
-    return environment().get_template(template).render(library=library(), script=script, plots=places, **told)
+    script, places = components(dict(plots), theme=_THEME)
+    shown = {"library": library(), "script": script + _REPAINT, "plots": places}
+    return environment().get_template(template).render(**shown, **told)
 
 
 def write(path: Path, page: str) -> None:

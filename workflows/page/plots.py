@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -125,10 +126,11 @@ def draw(target: figure, source: ColumnDataSource, traces: Sequence[Trace], x: s
 
 
 def legend(items: list[LegendItem]) -> Legend:
-    """A legend in a line."""
+    """A legend in a line, or in two where a narrow page has no room for one."""
+    columns = len(items) if len(items) <= 3 else -(-len(items) // 2)
     return Legend(
         items=items, orientation="horizontal", click_policy="hide", border_line_color=None, padding=0, margin=2,
-        label_text_font_size="9pt", spacing=8, glyph_width=16, background_fill_alpha=0, ncols=len(items),
+        label_text_font_size="9pt", spacing=8, glyph_width=16, background_fill_alpha=0, ncols=columns,
         stylesheets=[InlineStyleSheet(css=".bk-label { color: var(--ink) !important; }")],
     )  # fmt: skip
 
@@ -167,17 +169,13 @@ def table(source: ColumnDataSource, columns: Mapping[str, str], height: int = 32
         number = np.asarray(source.data[name]).dtype.kind in "fiu"
         how = HTMLTemplateFormatter(template=_BRIEF) if number else StringFormatter()
         width = max(70, 22 + 8 * max(len(word) for word in head.split("\n")))
-        shown.append(TableColumn(field=name, title=_escaped(head), formatter=how, width=width))
+        # A head is taken for HTML.
+        shown.append(TableColumn(field=name, title=html.escape(head), formatter=how, width=width))
     return DataTable(
         source=source, columns=shown, index_position=None, reorderable=False, autosize_mode="none",
         sizing_mode="stretch_width", height=min(height, 62 + 25 * len(source.data[next(iter(columns))])),
         stylesheets=[InlineStyleSheet(css=_TABLE_CSS)], min_width=200,
     )  # fmt: skip
-
-
-def _escaped(text: str) -> str:
-    """A head as it is read: the table takes it for HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def when(code: str, *models: Any, **arguments: Any) -> None:
@@ -187,26 +185,23 @@ def when(code: str, *models: Any, **arguments: Any) -> None:
         model.js_on_change("value", callback)
 
 
-def sort_by(source: ColumnDataSource, columns: Mapping[str, str]) -> Select:
-    """A selector that puts the rows of a table in order, for those who have no pointer.
-
-    Parameters
-    ----------
-    source : ColumnDataSource
-    columns : mapping of str to str
-        name in the source -> what it is called
-    """
-    found = choose("Sort by", [("", "as listed"), *columns.items()], "")
-    order = np.arange(len(source.data[next(iter(columns))]))
-    source.data["listed"] = order
+def sort_by(grid: DataTable) -> Select:
+    """A selector that puts the rows of a table in order, for those who have no pointer."""
+    source = grid.source
+    fields = [column.field for column in grid.columns]
+    source.data["listed"] = np.arange(len(source.data[fields[0]]))
+    heads = [(column.field, html.unescape(column.title)) for column in grid.columns]
+    found = choose("Sort by", [("listed", "as listed"), *heads], "listed")
     code = """
-const key = source.data[by.value || "listed"]
+const key = source.data[by.value]
 const before = (a, b) => Number.isNaN(a) ? 1 : Number.isNaN(b) ? -1 : a < b ? -1 : a > b ? 1 : 0
 const order = Array.from(key, (_, i) => i).sort((i, j) => before(key[i], key[j]))
 const sorted = Object.entries(source.data).map(([name, column]) => [name, order.map((i) => column[i])])
+source.selected.indices = source.selected.indices.map((i) => order.indexOf(i))
 source.data = Object.fromEntries(sorted)
+grid.view.change.emit()
 """
-    when(code, found, source=source, by=found)
+    when(code, found, source=source, by=found, grid=grid)
     return found
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+
+from spinloom.networks.record import load_record, save_record
+from spinloom.workflows.design_page import design_page
+from spinloom.workflows.report import report_stage
+from spinloom.workflows.tune_page import tune_page
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 LOADS = {"src", "href", "srcset", "data", "poster", "action", "formaction", "background", "xlink:href"}
@@ -117,7 +125,7 @@ def free_runs() -> xr.Dataset:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def swept() -> pd.DataFrame:
     """A table with numbers over decades, words, hostile ones among them, and what is missing."""
     rng = np.random.default_rng(0)
@@ -130,3 +138,77 @@ def swept() -> pd.DataFrame:
             "works": [True, False] * 9,
         }
     )
+
+
+def renamed(told, names):
+    """The same with other names wherever a dictionary has them."""
+    if isinstance(told, dict):
+        return {names.get(name, name): renamed(value, names) for name, value in told.items()}
+    return told
+
+
+@pytest.fixture(scope="session")
+def renamed_run(small_run, tmp_path_factory):
+    """A finished run of which one task has the name of a script, and the other that of an equation."""
+    names = {"mine": HOSTILE, "sine": EQUATION}
+    folder = tmp_path_factory.mktemp("renamed") / "run"
+    shutil.copytree(small_run, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(renamed(summary, names)))
+    record = load_record(folder / "cosimulation.nc")
+    networks = [names[str(name)] for name in record["network"].values]
+    save_record(record.assign_coords(network=networks), folder / "cosimulation.nc")
+    report_stage(folder)
+    return folder
+
+
+TUNED: dict[str, Any] = {
+    "verdict": "partly", "device": HOSTILE, "device_verdict": "good", "probe": [HOSTILE], "reach": 1.0,
+    "holdout_nrmse": 0.001, "period_s": 4e-10, "candidates": 6, "recognise": None, "advice": [{"words": HOSTILE}],
+    "tasks": {"mine": {"median_nrmse": 0.01, "worst_nrmse": None, "median_shape_error": 0.01, "generates": 3,
+                       "seeds": 4, "periods": 9}},
+    "baselines": None, "wall_s": 12.0,
+    "settings": {"clock": 0.0, "clock_shape": "sine", "radius": 0.5, "feedback": 1.0, "bias": 0.5},
+}  # fmt: skip
+
+
+@pytest.fixture
+def tuned() -> dict[str, Any]:
+    """What a tuning comes to."""
+    return TUNED
+
+
+@pytest.fixture(scope="session")
+def tune_text(coarse_model):
+    """The page of a tuning in which every state was met."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "candidate": k, "rung": k % 3, "score": float(k), "period_s": 1e-10 * (k + 1), "share": 0.5,
+            "radius": 0.5 + k, "feedback": 1.0 + k, "bias": 0.5, "clock": 0.0, "taught_mine": float(rng.uniform()),
+            "state_mine": state,
+            **({"shape_mine": 1e-3} if state == "works" else {}),
+        }
+        for k, state in enumerate(("works", "unstable", "follows", "poor", "sings", "dead"))
+    ]  # fmt: skip
+    return tune_page(coarse_model.card, coarse_model, rows, ("mine.csv",), TUNED)
+
+
+@pytest.fixture(scope="session")
+def design_text(coarse_card):
+    """The page of a design that found nothing, a third of it unstable."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "diameter": d, "thickness": 2e-9, "voltage": v, "field": 1.3, "period": 3e-10, "network": 0, "nodes": 20,
+            "nrmse_mine": float(rng.uniform(0.1, 1)), "power": 1e-3, "energy": float(rng.uniform(1, 50)) * 1e-13,
+            "stable": d > 5e-8, "score": float(rng.uniform(0.5, 20)),
+        }
+        for d in (4e-8, 6e-8, 8e-8) for v in (0.3, 0.6)
+    ]  # fmt: skip
+    judged = [{**row, "yield": None, "accuracy": None} for row in rows[2:4]]
+    wish = {"tasks": ["mine.csv"], "nrmse": [0.15], "temperature": 300.0, "accuracy": 0.0, "least_yield": 0.9,
+            "spread": {"diameter": 0.05}, "voltage": 0.6, "chips": 4}  # fmt: skip
+    result = {"outcome": "nothing does it", "chosen": judged[0], "words": HOSTILE, "judged": judged, "points": 6,
+              "wish": wish, "wall_s": 3.0, "full": None}  # fmt: skip
+    return design_page(coarse_card, rows, result)
