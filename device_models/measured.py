@@ -115,10 +115,12 @@ def read_table(path: str | Path, columns: Sequence[str] | int) -> Table:
     which = list(range(wanted)) if isinstance(columns, int) else [_place(path, names, name) for name in columns]
     try:
         raw = pd.read_csv(
-            path, sep=separator, header=None, skiprows=at, decimal=decimal, skipinitialspace=True,
+            path, sep=separator, header=None, skiprows=at, decimal=decimal, skipinitialspace=True, compression=None,
             comment="#", encoding="utf-8", encoding_errors="replace", on_bad_lines="error", low_memory=False,
         )  # fmt: skip
-    except (OSError, ValueError) as error:
+    except MemoryError:
+        raise SpinloomError(f"{path}: not enough memory to read it; cut it, or write fewer samples") from None
+    except (OSError, ValueError, OverflowError) as error:
         raise SpinloomError(f"{path}: not a readable CSV ({error})") from None
     values = np.empty((len(raw), wanted))
     for k, column in enumerate(which):
