@@ -112,8 +112,8 @@ def read_waveform(path: str | Path, tick: float | None = None) -> tuple[np.ndarr
     table = read_csv(path, "columns t_s,u (or u alone with --tick; that of an oscilloscope needs --drive-unit too)")
     if "u" not in table:
         raise SpinloomError(
-            f"{path}: no column 'u'; expected t_s,u or u alone, got {', '.join(map(str, table.columns))[:200]} (that of an "
-            "oscilloscope is read with --drive-unit and --tick)"
+            f"{path}: no column 'u'; expected t_s,u or u alone, got {', '.join(map(str, table.columns))[:200]} "
+            "(that of an oscilloscope is read with --drive-unit and --tick)"
         )
     if len(table) == 0:
         raise SpinloomError(f"{path}: no rows; expected at least one drive")

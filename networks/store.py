@@ -67,11 +67,27 @@ class TrainedNetwork:
         return self if self.reduced is None else replace(self, weights=self.weights.with_readout(self.reduced))
 
     @property
+    def washouts(self) -> list[int]:
+        """Periods with the target fed back, before the free runs that it was judged by.
+
+        Raises
+        ------
+        SpinloomError
+            for a network that does not say
+        """
+        return list(self._told("washouts"))
+
+    def _told(self, what: str) -> Any:
+        if what not in self.settings:
+            raise SpinloomError(f"{self.name}: its settings do not tell {what}; train it again")
+        return self.settings[what]
+
+    @property
     def listening(self) -> dict[str, Any]:
         """How the trials of a network that recognises run: arguments of :func:`spinloom.networks.trials.recognise`."""
         return {
             "period_ticks": self.period_ticks,
-            "periods": self.settings["periods"],
+            "periods": self._told("periods"),
             "averaged": self.settings.get("averaged", 1),
             "power": self.settings.get("power", False),
         }

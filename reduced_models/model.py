@@ -260,7 +260,9 @@ def _estimator(dataset: xr.Dataset) -> Any:
 
 def _of_shape(value: np.ndarray, *shape: int | None) -> np.ndarray:
     """Finite numbers of a certain shape; None is any length but zero."""
-    fits = value.ndim == len(shape) and all(n == m or (m is None and n) for n, m in zip(value.shape, shape, strict=True))
+    fits = value.ndim == len(shape) and all(
+        n == m or (m is None and n) for n, m in zip(value.shape, shape, strict=True)
+    )
     if not fits or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
         raise ValueError(f"expected finite numbers of shape {shape}, got {value.dtype} of shape {value.shape}")
     return value

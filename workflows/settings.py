@@ -299,7 +299,7 @@ def _device_path(path: Path, device: str) -> Path:
     shipped = {card.stem: card for card in sorted((data_folder() / "devices").glob("*.toml"))}
     if device not in shipped:
         raise SpinloomError(
-            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {device!r}"
+            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {shown(device)}"
         )
     return shipped[device]
 
@@ -312,7 +312,9 @@ def _inside(path: Path, name: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null
         raise SpinloomError(f"{path}: names {shown(name)}, which is no file ({error})") from None
     if not found.is_relative_to(folder):
-        raise SpinloomError(f"{path}: names {shown(name)}, outside its own folder; copy that file beside the experiment")
+        raise SpinloomError(
+            f"{path}: names {shown(name)}, outside its own folder; copy that file beside the experiment"
+        )
     return found
 
 
