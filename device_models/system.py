@@ -148,7 +148,7 @@ def read_field(path: str | Path) -> np.ndarray:
         values = np.asarray(field.array, dtype=float)
     except Exception as error:
         # discretisedfield meets a damaged file with whatever its parser trips over.
-        raise SpinloomError(f"{path}: not a readable OVF field ({error})") from None
+        raise SpinloomError(f"{path}: not a readable OVF field ({str(error)[:200]})") from None
     if values.shape[-1] != 3 or not np.isfinite(values).all():
         raise SpinloomError(f"{path}: expected finite vectors of 3 components, got {values.shape[-1]}")
     # By the largest component first: squares of very large and very small ones are out of range.

@@ -33,15 +33,14 @@ TWO_ENGINES = (
 """Figures that a verdict has where the embedded engine ran the network too."""
 _DIMS = {
     "f": ("period_tick", "network", "output"),
-    "z_full": ("tick", "network", "output"),
-    "z_reduced": ("tick", "network", "output"),
-    "r_full": ("tick", "network", "node"),
-    "r_reduced": ("tick", "network", "node"),
-    "u_full": ("tick", "network", "node"),
+    "z": ("tick", "network", "output"),
+    "r": ("tick", "network", "node"),
+    "u": ("tick", "network", "node"),
     "outside_share": ("network",),
+    "periods": ("network",),
 }
 _NEEDED = ("f", "z_full", "z_reduced", "r_full", "r_reduced")
-"""Variables of a record, and those of every one."""
+"""Dimensions of the variables of a record, by their names or what these begin with; and those of every one."""
 
 
 def make_record(
@@ -174,13 +173,17 @@ def load_record(path: str | Path) -> xr.Dataset:
     """
     record = files.load(path, KIND, FORMAT)
     try:
-        for name, dims in _DIMS.items():
-            if name not in record and name not in _NEEDED:
-                continue
-            if name not in record or record[name].dims != dims or record[name].dtype.kind not in "iuf":
-                raise ValueError(f"expected a variable {name} of numbers with dimensions {dims}")
+        missing = [name for name in _NEEDED if name not in record]
+        if missing:
+            raise ValueError(f"expected a variable {missing[0]}")
+        for name in map(str, record.data_vars):
+            dims = _DIMS.get(name, _DIMS.get(name.split("_")[0]))
+            if dims and (record[name].dims != dims or record[name].dtype.kind not in "iuf"):
+                raise ValueError(f"expected numbers with dimensions {dims} in {shown(name)}")
         if "periods" in record:
             expect_finite(record, "periods", "network")
+        if "network" not in record.indexes:
+            raise ValueError("expected the names of the networks")
         names = [str(name) for name in record["network"].values]
         if len(set(names)) < len(names) or not record.sizes["network"] or not record.sizes["period_tick"]:
             raise ValueError(f"expected a name of its own for each network, got {shown(names)}")

@@ -1,8 +1,8 @@
 """A program that gives the loaders spoilt files, one after the other, and tells what came of each.
 
-``cases.py FOLDER KIND FIRST LAST`` prints the seed of a case before it is tried, so that one that never ends or takes
-the process with it is known by its seed, and a line of JSON for each that ends in anything else than a good result or
-a :class:`SpinloomError`.
+``cases.py FOLDER KIND:FIRST:LAST ...`` prints kind and seed of a case before it is tried, so that one that never ends or
+takes the process with it is known by its seed, and a line of JSON for each that ends in anything else than a good result
+or a :class:`SpinloomError`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from spinloom.workflows.settings import load_experiment
 LONG_S, MUCH = 5.0, 400_000_000
 """A case that takes longer, or so many more bytes of memory, has failed."""
 LINES = 60
+BY_BYTES = 0.7
 DATA = data_folder()
 DISC = load_card(DATA / "devices" / "disc60.toml")
 
@@ -141,27 +143,32 @@ def _use_network(path: Path) -> None:
 
 
 def _spoilt_netcdf(content: bytes, rng: Random) -> bytes:
-    """Half of them by bytes, half of them by what stands in them."""
-    if rng.random() < 0.5:
+    """Most of them by bytes, the others by what stands in them."""
+    if rng.random() < BY_BYTES:
         return some_bytes(content, rng)
-    path = Path(sys.argv[1]) / "before.nc"
-    path.write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = some_variables(xr.load_dataset(path, engine="h5netcdf"), rng)
         try:
-            return bytes(dataset.to_netcdf(engine="h5netcdf"))
+            return bytes(some_variables(_dataset(content), rng).to_netcdf(engine="h5netcdf"))
         except (TypeError, ValueError, OSError, RuntimeError):
             return some_bytes(content, rng)  # nothing that xarray would write
 
 
+@cache
+def _dataset(content: bytes) -> xr.Dataset:
+    path = Path(sys.argv[1]) / "before.nc"
+    path.write_bytes(content)
+    return xr.load_dataset(path, engine="h5netcdf")
+
+
+SERIES = ("f\n0\n2\n3\n2\n0\n-1\n-2\n-1\n", "f1,f2\n0,1\n1,0\n0,-1\n-1,0\n")
 CARD, PROTOCOL = DISC.to_json(), Protocol().model_dump_json()
 FORMS = {
     "card": Form(_files("devices/*.toml"), some_text, ".toml", _use_card),
     "experiment": Form(_files("experiments/*.toml"), some_text, ".toml", _use_experiment),
     "json": Form(_texts(CARD, PROTOCOL), some_text, ".json", _use_json),
     "drive": Form(lambda _: [_table("t_s,u", 2, 1e-11)], some_text, ".csv", _use_drive),
-    "task": Form(_texts("f\n0\n2\n3\n2\n0\n-1\n-2\n-1\n", "f1,f2\n0,1\n1,0\n0,-1\n-1,0\n"), some_text, ".csv", _use_task),
+    "task": Form(_texts(*SERIES), some_text, ".csv", _use_task),
     "traces": Form(lambda _: [_table("t (s),drive,r", 3, 2.5e-12)], some_text, ".csv", _use_traces),
     "field": Form(
         _files("reference/disc60_*.omf"),
@@ -207,7 +214,7 @@ def main(folder: Path, kind: str, first: int, last: int) -> None:
     for seed in range(first, last):
         rng = np.random.default_rng([seed, *kind.encode()])
         path.write_bytes(form.spoil(pick(rng, good), rng))
-        print(seed, flush=True)
+        print(kind, seed, flush=True)
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         word, told = outcome(form.use, path)
         took = time.perf_counter() - began
@@ -217,9 +224,11 @@ def main(folder: Path, kind: str, first: int, last: int) -> None:
         count[word] += 1
         if word == "failed":
             print(json.dumps({"kind": kind, "seed": seed, "told": told}), flush=True)
-    print(json.dumps({"count": count}), flush=True)
+    print(json.dumps({"kind": kind, "count": count}), flush=True)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    for batch in sys.argv[2:]:
+        kind, first, last = batch.split(":")
+        main(Path(sys.argv[1]), kind, int(first), int(last))

@@ -12,14 +12,16 @@ import xarray as xr
 
 Random = np.random.Generator
 
-NUMBERS = (
-    "nan inf -inf 0 -0.0 -1 1 1e-320 1e308 1e400 -1e400 0x7fffffffffffffff 9223372036854775808 1e-9 1e12 "
-    "1_000 0b1 007 1.7976931348623157e308 true false null"
-).split()
+NUMBERS = [
+    "nan", "inf", "-inf", "0", "-0.0", "-1", "1", "1e-320", "1e308", "1e400", "-1e400", "0x7fffffffffffffff",
+    "9223372036854775808", "1e-9", "1e12", "1_000", "0b1", "007", "1.7976931348623157e308", "true", "false", "null",
+]  # fmt: skip
 WORDS = [
-    "", " ", "../../../etc/passwd", "/etc/passwd", "a/b", "x\x00y", "x\ny", "[exec touch pwned]", "$env(HOME)", "{", "}",
-    "};", "\\", '"', "'", "\x1b[2J", "e\u0301", "\U0001f9f2", "\u202e", "%s%n", "{0}", "__import__('os')", "sine.csv",
-    "..csv", "!!python/object", "None", "=cmd()", "a" * 300, "NaN", "\ufeff", "\r\n", "#", "0x" + "f" * 5000, "9" * 5000,
+    "", " ", "../../../etc/passwd", "/etc/passwd", "a/b", "x\x00y", "x\ny",
+    "[exec touch pwned]", "$env(HOME)", "{",
+    "}", "};", "\\", '"', "'", "\x1b[2J", "e\u0301", "\U0001f9f2", "\u202e", "%s%n", "{0}", "__import__('os')", "sine.csv",
+    "..csv", "!!python/object", "None", "=cmd()", "a" * 300, "NaN", "\ufeff", "\r\n", "#",
+    "0x" + "f" * 5000, "9" * 5000,
 ]  # fmt: skip
 DEEP = "[" * 100_000
 
