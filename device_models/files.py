@@ -21,6 +21,10 @@ from spinloom.device_models import strangers
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import stamp
 
+_REFUSED = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG,
+)  # fmt: skip
+
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
@@ -48,7 +52,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     except IsADirectoryError:
         raise SpinloomError(f"{path}: is a folder; choose a file name for the output") from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+        if error.errno not in _REFUSED:
             raise
         reason = os.strerror(error.errno).lower()
         raise SpinloomError(f"{path}: cannot be written ({reason}); free some space or choose another output") from None

@@ -262,6 +262,7 @@ def _recognise(network: TrainedNetwork, model: CalibratedModel, engine: Engine, 
             watch=watch,
             together=together,
             seed=VERIFIES,
+            finite=True,
         )
     model.region.warn(watch.outside_of_all, "recognise in full micromagnetics")
     return {

@@ -206,7 +206,7 @@ def _group(
     else:
         given, node = engine.input(), model.scale.of(engine.node)
         state = started(node, weights, f"{what}, starting")
-        solve = partial(simulate, state=state)
+        solve = partial(simulate, state=state, names=[network.name for network in networks])
     preview = (
         None if how.anyway or periods <= PREVIEW else Preview(model, (washout + PREVIEW) * len(f), weights.which())
     )

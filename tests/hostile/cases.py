@@ -1,8 +1,8 @@
 """A program that gives the loaders spoilt files, one after the other, and tells what came of each.
 
-``cases.py FOLDER KIND:FIRST:LAST ...`` prints kind and seed of a case before it is tried, so that one that never ends or
-takes the process with it is known by its seed, and a line of JSON for each that ends in anything else than a good result
-or a :class:`SpinloomError`.
+``cases.py FOLDER KIND:FIRST:LAST ...`` prints kind and seed of a case before it is tried, so that one that never ends
+or takes the process with it is known by its seed, and a line of JSON for each that ends in anything else than a good
+result or a :class:`SpinloomError`.
 """
 
 from __future__ import annotations

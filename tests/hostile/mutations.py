@@ -19,7 +19,8 @@ NUMBERS = [
 WORDS = [
     "", " ", "../../../etc/passwd", "/etc/passwd", "a/b", "x\x00y", "x\ny",
     "[exec touch pwned]", "$env(HOME)", "{",
-    "}", "};", "\\", '"', "'", "\x1b[2J", "e\u0301", "\U0001f9f2", "\u202e", "%s%n", "{0}", "__import__('os')", "sine.csv",
+    "}", "};", "\\", '"', "'", "\x1b[2J", "e\u0301", "\U0001f9f2", "\u202e", "%s%n", "{0}", "__import__('os')",
+    "sine.csv",
     "..csv", "!!python/object", "None", "=cmd()", "a" * 300, "NaN", "\ufeff", "\r\n", "#",
     "0x" + "f" * 5000, "9" * 5000,
 ]  # fmt: skip
