@@ -96,7 +96,9 @@ def _started() -> subprocess.Popen[str]:
     global _reader, _owner
     if _owner != os.getpid():  # a fork must not talk to its parent's
         _reader, _owner = None, os.getpid()
-    if _reader is None or _reader.poll() is not None:
+    if _reader is not None and _reader.poll() is not None:
+        close()
+    if _reader is None:
         program = Path(__file__).with_name("hdf5_reader.py")
         try:
             _reader = subprocess.Popen(  # noqa: S603
