@@ -10,6 +10,7 @@ from scipy.signal import resample
 from spinloom.device_models.drives import read_period
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.texts import shown
 
 SERIES = ("two_pulses", "beat")
 """Series that are shipped as files, in ``data/waveforms``."""
@@ -102,7 +103,8 @@ def target(task: str, period_ticks: int) -> np.ndarray:
     if task in SERIES:
         task = str(data_folder() / "waveforms" / f"{task}.csv")
     if not task.lower().endswith(".csv"):
-        raise SpinloomError(f"task: expected one of {', '.join(GENERATE + PLANE + SERIES)} or a CSV file, got {task!r}")
+        known = ", ".join(GENERATE + PLANE + SERIES)
+        raise SpinloomError(f"task: expected one of {known} or a CSV file, got {shown(task)}")
     f = read_period(Path(task))
     if len(f) != period_ticks:
         f = resample(f, period_ticks)

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from spinloom.device_models.errors import SpinloomError
+from spinloom.workflows import failures
 from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, whole
-from spinloom.workflows.console import console, say, told_warnings
+from spinloom.workflows.console import console, printable, say, told_warnings
 
 COMMANDS = (device, measured, network, refine, whole, bench, export)
 """Importing them adds their commands to the app, in this order."""
@@ -76,8 +77,11 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         with _never_lost(), told_warnings():
             app(args=arguments)
-    except SpinloomError as error:
-        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+    except Exception as error:
+        message = str(error) if isinstance(error, SpinloomError) else failures.told(error)
+        if message is None:
+            raise
+        console.print(printable(f"error: {message}"), style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except Stopped:
         say("stopped; files are whole, no process is left, the same command goes on from what is finished")

@@ -51,7 +51,18 @@ def _fifths(what: str, total: float) -> Callable[[float], None]:
 
 def say(text: str) -> None:
     """A line for the person at the keyboard."""
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(printable(text), markup=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    r"""Words from a file without what a terminal would obey.
+
+    Examples
+    --------
+    >>> printable("µ\x1b[2J\n")
+    'µ\\x1b[2J\n'
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:
@@ -62,7 +73,7 @@ def emit(result: dict[str, Any], as_json: bool) -> None:
     width = max((len(key) for key in result), default=0)
     for key, value in result.items():
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        console.print(f"  {key:<{width}}  {text}", markup=False, soft_wrap=True)
+        console.print(printable(f"  {key:<{width}}  {text}"), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -70,7 +81,7 @@ def told_warnings() -> Iterator[None]:
     """Show this project's warnings as lines on standard error instead of Python's two-line form."""
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-        console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+        console.print(printable(f"warning: {message}"), style="yellow", markup=False, soft_wrap=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -184,7 +184,7 @@ def verdict_patterns(
     """
     f, names = _patterns(network)
     temperature = model.temperature if temperature is None else temperature
-    dwell, ticks = network.settings["dwell"], network.period_ticks
+    dwell, ticks = int(network.settings["dwell"]), network.period_ticks
     begun = time.perf_counter()
     say(choice.why)
     if choice.recorded:
@@ -229,4 +229,9 @@ def verdict_patterns(
 def _patterns(network: TrainedNetwork) -> tuple[np.ndarray, list[str]]:
     if network.patterns is None:
         raise SpinloomError(f"{network.name}: holds no patterns; train it with 'spinloom train patterns'")
-    return network.patterns, list(network.settings["reached"]["patterns"])
+    names = [task_name(str(task)) for task in network.settings.get("patterns", ())]
+    if len(names) != len(network.patterns) or "dwell" not in network.settings:
+        raise SpinloomError(
+            f"{network.name}: its settings do not tell its patterns and how long each is kept; train again"
+        )
+    return network.patterns, names

@@ -10,10 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from spinloom.device_models.calibration import Protocol
-from spinloom.device_models.card import DeviceCard, explain, load_card, read_toml
+from spinloom.device_models.card import DeviceCard, explain, load_card
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.spread import Spread
+from spinloom.device_models.texts import read_toml, shown
 from spinloom.networks.patterns import Choosing
 from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Topology
@@ -332,17 +333,22 @@ def _device_path(path: Path, device: str) -> Path:
     shipped = {card.stem: card for card in sorted((data_folder() / "devices").glob("*.toml"))}
     if device not in shipped:
         raise SpinloomError(
-            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {device!r}"
+            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {shown(device)}"
         )
     return shipped[device]
 
 
 def _inside(path: Path, name: str) -> Path:
     """A file that a file names: it has to be in the same folder or below."""
-    folder = path.resolve().parent
-    found = (folder / name).resolve()
+    try:
+        folder = path.resolve().parent
+        found = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null
+        raise SpinloomError(f"{path}: names {shown(name)}, which is no file ({error})") from None
     if not found.is_relative_to(folder):
-        raise SpinloomError(f"{path}: names {name!r}, outside its own folder; copy that file beside the experiment")
+        raise SpinloomError(
+            f"{path}: names {shown(name)}, outside its own folder; copy that file beside the experiment"
+        )
     return found
 
 

@@ -22,7 +22,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
 from spinloom.device_models.noise import Stream, stream
 from spinloom.device_models.scan import advance as advance_rows
-from spinloom.device_models.scan import drive
+from spinloom.device_models.scan import drive, finite_only, joined
 from spinloom.device_models.system import checked_field
 
 
@@ -219,9 +219,12 @@ class EmbeddedEngine:
             x, y, z = (jnp.asarray(a) for a in np.stack([self._components(field) for field in fields], axis=-1))
             state = state._replace(x=x, y=y, z=z)
         if (durations == self.tick).all():
-            state, m = drive(self.node, inputs, state, progress)
+            state, m = drive(self.node, inputs, state, progress, finite=True)
         else:
-            state, m = advance_rows(_held, self.node, state, (np.asarray(durations), inputs), progress=progress)
+            pieces: list[np.ndarray] = []
+            rows = (np.asarray(durations), inputs)
+            state, _ = advance_rows(_held, self.node, state, rows, progress=progress, collect=finite_only(pieces))
+            m = joined(pieces)
         return np.stack([self.field(state, device) for device in range(n)]), m
 
     def input(self, u: np.ndarray | None = None) -> str:
