@@ -8,6 +8,7 @@ one that was left alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -81,18 +82,25 @@ def trajectories(
         found[k] = m if store is None else store.put(made_from[k], m, about)
 
     for part in missing:
-        share = len(set(part.tolist())) / n
         _, m = engine.play(
             np.full(ticks, engine.tick),
             u[part].T,
-            progress=lambda done, share=share: tell(done * share),
+            progress=partial(_shared, tell, len(set(part.tolist())) / n),
             devices=devices[part],
             seed=seed,
             numbers=part,
-            done=lambda k, m, part=part: keep(int(part[k]), m),
+            done=partial(_numbered, keep, part),
         )
-        for at, k in enumerate(part.tolist()):
-            keep(k, m[:, at])
+        for at in range(len(part)):
+            _numbered(keep, part, at, m[:, at])
     if store is not None and missing:
         store.trim()
     return np.stack([found[k] for k in range(n)])
+
+
+def _shared(tell: Callable[[float], None], share: float, ticks: float) -> None:
+    tell(share * ticks)
+
+
+def _numbered(keep: Callable[[int, np.ndarray], None], part: np.ndarray, at: int, m: np.ndarray) -> None:
+    keep(int(part[at]), m)
