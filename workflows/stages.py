@@ -65,6 +65,11 @@ class Stages:
         self.results: dict[str, Any] = {}
         self.wall_s: dict[str, float] = {}
 
+    @property
+    def spent(self) -> float:
+        """How long all stages took when they were computed (s)."""
+        return sum(self.wall_s.values())
+
     def do(self, name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> Any:
         """Return the stored result if its input is the same and its files are there, else compute it."""
         stored = self._do(name, made_from, outputs, work)
