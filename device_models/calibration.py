@@ -15,9 +15,11 @@ from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard, explain
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.groups import trajectories
 from spinloom.device_models.node import Engine
 from spinloom.device_models.spread import PARAMETERS, Spread, vary
 from spinloom.device_models.texts import json_object
+from spinloom.device_models.trajectory_store import TrajectoryStore
 
 KIND, FORMAT = "calibration", 1
 CYCLE = ("noise", "holds", "chirp", "tones", "tones", "steps", "tones", "noise")
@@ -187,6 +189,7 @@ def calibrate(
     protocol: Protocol,
     progress: Callable[[float], None] | None = None,
     design: Design | None = None,
+    store: TrajectoryStore | None = None,
 ) -> xr.Dataset:
     """Drive a batch of full micromagnetic devices by the protocol.
 
@@ -200,6 +203,8 @@ def calibrate(
         called with the number of ticks just done
     design : Design, optional
         the devices of a population; without it, all are that of the card
+    store : TrajectoryStore, optional
+        where trajectories are looked for, and kept as they come
 
     Returns
     -------
@@ -214,16 +219,15 @@ def calibrate(
     relaxed = engine.equilibria[0]
     start = relaxed[card.geometry.mask()].mean(axis=0)
     device = None if design is None else np.arange(len(u)) % len(design.deviations)
-    which = None if device is None else 1 + device
-    held = np.full(protocol.n_ticks, protocol.tick)
-    _, m = engine.play(held, u.T, progress=progress, devices=which, seed=protocol.seed)
+    which = np.zeros(len(u), dtype=int) if device is None else 1 + device
+    m = trajectories(engine, which, u, protocol.seed, store, progress)
     wall = time.perf_counter() - began
     dataset = xr.Dataset(
         {
             "u": (("trajectory", "tick"), u, {"units": "1", "long_name": "drive J / J_max, held for the tick"}),
             "m": (
                 ("trajectory", "tick", "component"),
-                m.transpose(1, 0, 2),
+                m,
                 {"units": "1", "long_name": "average magnetisation <m> at the end of the tick"},
             ),
             "m_start": (("component",), start, {"units": "1", "long_name": "<m> at equilibrium"}),

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from spinloom.device_models.provenance import stamp
 _REFUSED = (
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG,
 )  # fmt: skip
+LOOKED_AT_S = 0.05
+"""For longer than it takes to look whether a folder is claimed."""
 
 
 @contextmanager
@@ -88,7 +91,7 @@ def claimed(folder: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise SpinloomError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(handle)
     except BlockingIOError:
         os.close(handle)
         raise SpinloomError(f"{folder}: another run is at work here; wait for it, or choose another output") from None
@@ -99,6 +102,42 @@ def claimed(folder: str | Path) -> Iterator[Path]:
         yield folder
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    for last in (False, False, True):
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if last:
+                raise
+            time.sleep(LOOKED_AT_S)  # perhaps somebody only looks whether it is free
+
+
+def busy(folder: str | Path) -> bool:
+    """Whether some process has claimed a folder.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with claimed(folder):
+    ...         during = busy(folder)
+    ...     during, busy(folder)
+    (True, False)
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None:

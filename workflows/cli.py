@@ -15,10 +15,10 @@ import typer
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.workflows import failures
-from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, whole
+from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, store, whole
 from spinloom.workflows.console import console, printable, say, told_warnings
 
-COMMANDS = (device, measured, network, refine, whole, bench, export)
+COMMANDS = (device, measured, network, refine, whole, bench, export, store)
 """Importing them adds their commands to the app, in this order."""
 
 

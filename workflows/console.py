@@ -6,12 +6,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from spinloom.device_models import files
+from spinloom.workflows import status
 
 console = Console(stderr=True, highlight=False)
 
@@ -21,18 +23,27 @@ def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
     """A progress bar with the time left; yields what is to be called with every advance.
 
     Where standard error is not a terminal, a line is written at the start, at the end, and
-    with every further fifth if that takes more than a few seconds.
+    with every further fifth if that takes more than a few seconds. 'spinloom status' tells it in another terminal.
     """
+    told = status.follow(what, total)
     if not console.is_terminal:
         say(f"{what} ...")
-        yield _fifths(what, total)
+        yield _both(_fifths(what, total), told)
         say(f"{what}: done")
         return
     # Markup off everywhere: brackets in paths and in other programs' words are brackets.
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)
+        yield _both(partial(bar.advance, task), told)
+
+
+def _both(*advances: Callable[[float], None]) -> Callable[[float], None]:
+    def advance(n: float) -> None:
+        for one in advances:
+            one(n)
+
+    return advance
 
 
 def _fifths(what: str, total: float) -> Callable[[float], None]:

@@ -19,6 +19,7 @@ from spinloom.device_models.engines import ENGINES, Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.measured import SHORTEST, Measurement, read_traces
 from spinloom.device_models.spread import PARAMETERS
+from spinloom.device_models.trajectory_store import open_store
 from spinloom.device_models.ubermag import card_toml
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.identify import Identified, Tolerance, identify, played
@@ -133,7 +134,7 @@ def _identified(
         open_engine(choice, card, tick) as engine,
         progress(f"{card.name} as it is known", protocol.n_ticks) as advance,
     ):
-        first = calibrate(card, engine, protocol, advance)
+        first = calibrate(card, engine, protocol, advance, store=open_store())
     X, ends, _ = single_ticks(first["m"].values, first["u"].values, first["m_start"].values)
     law, chain, visited, found = FlowMap(4, 1e-8).fit(X, ends).law(), Chain(), ends, None
     for longest in PIECES_NS:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spinloom.workflows.commands import Baselines, Device, Engine, Json, Nodes, Oommf, Temperature, app
-from spinloom.workflows.console import emit
+from spinloom.workflows.console import emit, say
 
 
 @app.command()
@@ -206,3 +206,25 @@ def report(
     from spinloom.workflows.report import report_stage
 
     emit(report_stage(folder), as_json)
+
+
+@app.command()
+def status(
+    place: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a run, or the experiment (TOML) of a tuning.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """How far a run or a tuning is: what is done, what is computed now, how fast, and how long it will take.
+
+    From another terminal, or after the end. Examples: `spinloom status runs/demo`, `spinloom status runs/tuned.toml`
+    """
+    from spinloom.workflows.status import read_status
+
+    found = read_status(place)
+    if as_json:
+        emit(found, True)
+        return
+    for one in found.pop("finished"):
+        say(f"{one['stage']}: done in {one['wall_s']:.3g} s")
+    emit(found, False)
