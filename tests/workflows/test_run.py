@@ -158,7 +158,7 @@ def test_an_experiment_goes_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert load_experiment("demo")[0].name == "demo"
     with pytest.raises(
-        SpinloomError, match="no such file, and not the name of a shipped one .anchor, beat, demo, pulses"
+        SpinloomError, match="no such file, and not the name of a shipped one .anchor, beat, demo, plane, pulses"
     ):
         load_experiment("demon")
 
