@@ -78,7 +78,7 @@ def compare(model: CalibratedModel, options: argparse.Namespace) -> None:
     tell("junctions, reduced", chosen, temperature)
     if options.plot is not None:
         draw_outputs(options.plot, chosen, patterns, settings, model.tick)
-    for kind, node in baselines(model).items() if not options.full else ():
+    for kind, node in () if options.full or options.plot else baselines(model).items():
         point = settings.topology if not options.search else searched(node, patterns, settings, options.search)
         theirs = draw(point, list(range(options.first, options.first + options.seeds)), patterns.shape[2])
         tell(kind, run(node, _trained(node, theirs, patterns, settings), JUDGES), 0.0)
@@ -151,7 +151,7 @@ def draw_outputs(path: Path, chosen: Chosen, patterns: np.ndarray, settings: Pat
     axes[K].set_xlabel("time (ns)")
     for visit in range(0, n // (settings.dwell * ticks)):
         name = settings.patterns[chosen.visits[visit, 1]]
-        axes[0].text(t[visit * settings.dwell * ticks], 1.15, name, fontsize=8)
+        axes[0].text(t[visit * settings.dwell * ticks], 1.04, name, fontsize=8, transform=axes[0].get_xaxis_transform())
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
