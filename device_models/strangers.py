@@ -19,7 +19,7 @@ from spinloom.device_models.errors import SpinloomError
 MOST_BYTES = 2_000_000_000
 """Memory that the variables of a file may take."""
 LIMIT_S = 20.0
-"""How long a file may take to be read, and so much more for every :data:`MOST_BYTES` of it."""
+"""Processor time that reading a file may take, and so much more for every :data:`MOST_BYTES` of it."""
 _KNOWN = 10_000
 """Files that a process remembers."""
 
@@ -86,7 +86,7 @@ def _asked(question: dict[str, Any]) -> dict[str, Any]:
     if line.endswith("\n"):
         return json.loads(line)
     code = close()
-    if code == -signal.SIGALRM:
+    if code == -signal.SIGPROF:
         return {"damaged": f"HDF5 is not done with it after {question['limit_s']:.3g} s"}
     return {"damaged": f"HDF5 crashes with it, exit code {code}"}
 
