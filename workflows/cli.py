@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, whole
+from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, sweep, whole
 from spinloom.workflows.console import console, say, told_warnings
 
-COMMANDS = (device, measured, network, refine, whole, bench, export)
+COMMANDS = (device, measured, network, refine, whole, sweep, bench, export)
 """Importing them adds their commands to the app, in this order."""
 
 
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> Any:
             app(args=arguments)
     except SpinloomError as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except Stopped:
         say("stopped; files are whole, no process is left, the same command goes on from what is finished")
         # Everything is cleaned up by now. JAX may still compile in a thread, and then crashes Python's own way out.

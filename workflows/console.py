@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -52,6 +53,17 @@ def _fifths(what: str, total: float) -> Callable[[float], None]:
 def say(text: str) -> None:
     """A line for the person at the keyboard."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def spoken_to(path: Path) -> Iterator[None]:
+    """Let all that is said within the block go into a file: who works beside others does not speak between them."""
+    with path.open("a", encoding="utf-8") as file:
+        before, console.file = console.file, file
+        try:
+            yield
+        finally:
+            console.file = before
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:
