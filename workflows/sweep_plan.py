@@ -9,10 +9,10 @@ import math
 import shutil
 import zlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spinloom.device_models import files
 from spinloom.device_models.card import explain, load_card, parse_card, read_toml
@@ -107,8 +107,6 @@ class Distribution(_Settings):
         return rng.integers(*self.integers, n, endpoint=True).tolist()
 
 
-Values = Annotated[list[Any], Field(min_length=1, max_length=MOST)] | Range | Distribution
-_VALUES: TypeAdapter[Any] = TypeAdapter(Values)
 _OF_VALUES = {"from", "to", "steps", "scale", *Distribution.model_fields}
 
 
@@ -233,14 +231,16 @@ def _flat(table: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
 
 
 def _values(path: Path, field: str, given: Any) -> Any:
-    kinds: dict[type, Any] = {list: list, dict: Range if {"from", "to"} & set(given) else Distribution}
     if not isinstance(given, list | dict) or given == []:
         raise SpinloomError(
             f"{path}: sweep.{field}: expected values [a, b, ...], a range {{from = , to = , steps = }} or a "
             f"distribution such as {{normal = [mean, sd]}}, got {given!r}"
         )
+    if isinstance(given, list):
+        return given
+    kind = Range if {"from", "to"} & set(given) else Distribution
     try:
-        return given if isinstance(given, list) else kinds[dict].model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         raise SpinloomError(explain(error, f"{path}: sweep.{field}")) from None
 
