@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import numpy as np
-
 from spinloom.device_models.card import DeviceCard, load_card
-from spinloom.device_models.engines import ENGINES, Choice, open_engine, try_engine
+from spinloom.device_models.engines import ENGINES, Choice, try_engine
 from spinloom.device_models.errors import NotUsableError, SpinloomError
 from spinloom.device_models.provenance import data_folder, versions
 from spinloom.workflows.console import say
+from spinloom.workflows.cost import measured_speed
 
-TICK, TICKS = 7.5e-12, 100
 READY = "ready; calibrate, replay, cosimulate and run take it with --engine"
 
 
@@ -51,7 +48,7 @@ def _tried(name: str, named: str | None, card: DeviceCard) -> dict[str, Any]:
         choice = Choice(name, "to see whether it works", installation)
         where = "part of Spinloom, on JAX" if installation is None else installation.where
         report |= {"found": True, "where": where, "version": try_engine(choice)}
-        report |= {"works": True, "s_per_device_ns": _cost(choice, card), "advice": f"{READY} {name}"}
+        report |= {"works": True, "s_per_device_ns": measured_speed(choice, card), "advice": f"{READY} {name}"}
         if choice.outside:
             report["advice"] += ". Messages about a missing display are harmless"
             report["at_300_K"] = _warm(choice)
@@ -70,15 +67,3 @@ def _warm(choice: Choice) -> str:
     except SpinloomError as error:
         return f"does not run: {error}; build OOMMF with its extension Xf_ThermSpinXferEvolve (app/oxs/local)"
     return "works"
-
-
-def _cost(choice: Choice, card: DeviceCard) -> float:
-    """Seconds for a device-nanosecond, without what starting costs."""
-    with open_engine(choice, card, TICK) as engine:
-        devices = 8 if engine.batched else 1
-        seconds = {}
-        for ticks in (1, 1, TICKS, TICKS):  # the first of each may compile
-            began = time.perf_counter()
-            engine.play(np.full(ticks, TICK), np.zeros((ticks, devices)))
-            seconds[ticks] = time.perf_counter() - began
-    return max(seconds[TICKS] - seconds[1], 0.0) / ((TICKS - 1) * devices * TICK * 1e9)

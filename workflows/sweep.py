@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from spinloom.device_models import files
+from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import versions
 from spinloom.workflows.console import say, spoken_to, told_warnings
+from spinloom.workflows.cost import as_asked, measured_speed, stage_costs, time_words
 from spinloom.workflows.settings import load_experiment
 from spinloom.workflows.sweep_plan import Point, Sweep, read_sweep, write_point
 from spinloom.workflows.sweep_table import figures_of, write_table
@@ -230,8 +235,53 @@ def _done(
             yield numbers[part.number], row
 
 
-def planned(path: Path, first: int | None = None) -> list[tuple[Point, Path | str]]:
-    """Points of a sweep without running them: each with what is wrong with it, or an experiment that is gone by now."""
+def plan_stage(path: Path, first: int | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Points of a sweep and what they cost, without running them.
+
+    Parameters
+    ----------
+    path, first : optional
+        as :func:`sweep_stage` takes them
+    options : dict
+        for each run
+
+    Returns
+    -------
+    plan : dict
+        ``points``, of each ``point, values, device_ns, seconds`` or ``error``; ``seconds`` of all on one worker, at the
+        speed that the first point's device has here, ``s_per_device_ns``
+    """
     sweep, points = sweep_points(path, first)
+    rows: list[dict[str, Any]] = []
+    speed = None
     with tempfile.TemporaryDirectory() as folder:
-        return list(zip(points, written_points(sweep, points, Path(folder)), strict=True))
+        for point, written in zip(points, written_points(sweep, points, Path(folder)), strict=True):
+            row = {"point": point.name, "values": point.values}
+            if isinstance(written, str):
+                rows.append({**row, "error": written})
+                continue
+            experiment, card = as_asked(*load_experiment(written), options)
+            if speed is None:
+                choice = choose_engine(experiment.engine, options.get("oommf"))
+                speed = 0.0 if choice.recorded else measured_speed(choice, card, experiment.calibration.tick)
+            costs = stage_costs(experiment, card.conditions.temperature)
+            seconds = sum(one.seconds(speed, experiment.calibration.tick) for one in costs)
+            rows.append({**row, "device_ns": sum(one.device_ns for one in costs if one.full), "seconds": seconds})
+    return {"points": rows, "s_per_device_ns": speed, "seconds": sum(row.get("seconds", 0.0) for row in rows)}
+
+
+def plan_table(plan: dict[str, Any], shown: int = 50) -> Table:
+    """A plan for a terminal: the first points, and the sum of all."""
+    table = Table(title=f"{len(plan['points'])} points", box=None, title_justify="left")
+    for heading in ("point", "values", "device-ns", "seconds here, about"):
+        table.add_column(heading, justify="left" if heading in ("point", "values") else "right")
+    for row in plan["points"][:shown]:
+        words = Text(Point(0, row["values"]).words)
+        if "error" in row:
+            table.add_row(row["point"], words, "", Text(row["error"]))
+        else:
+            table.add_row(row["point"], words, f"{row['device_ns']:.0f}", f"{row['seconds']:.0f}")
+    if len(plan["points"]) > shown:
+        table.add_row("...", f"and {len(plan['points']) - shown} more")
+    table.add_row("all", "one after the other", "", time_words(plan["seconds"]))
+    return table

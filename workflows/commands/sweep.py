@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spinloom.workflows.commands import Json, Oommf, Temperature, app
-from spinloom.workflows.console import emit
+from spinloom.workflows.console import console, emit
 
 Workers = Annotated[
     int | None, typer.Option(help="Processes on this machine. [default: a core each; one where there is a GPU]")
@@ -49,10 +49,17 @@ def sweep(
     `spinloom sweep my_sweep.toml --workers 4 --out runs/sweep`,
     `spinloom sweep my_sweep.toml --scheduler tcp://10.0.0.1:8786 --out runs/sweep`
     """
-    from spinloom.workflows.sweep import sweep_stage
+    from spinloom.workflows.sweep import plan_stage, plan_table, sweep_stage
 
     options = {"engine": engine, "oommf": oommf, "finish": finish, "temperature": temperature, "anyway": anyway}
     given = {name: value for name, value in options.items() if value not in (None, False)}
+    if dry_run:
+        plan = plan_stage(experiment, points, given)
+        if as_json:
+            emit(plan, True)
+        else:
+            console.print(plan_table(plan))
+        return
     result = sweep_stage(experiment, out, first=points, workers=workers, scheduler=scheduler, **given)
     emit(result, as_json)
     if result["failed"]:
