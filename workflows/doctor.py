@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import psutil
+
 from spinloom.device_models.card import DeviceCard, load_card
 from spinloom.device_models.engines import ENGINES, Choice, try_engine
 from spinloom.device_models.errors import NotUsableError, SpinloomError
+from spinloom.device_models.machine import cores, free_memory
 from spinloom.device_models.provenance import data_folder, versions
 from spinloom.workflows.console import say
 from spinloom.workflows.cost import measured_speed
@@ -26,7 +30,8 @@ def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
     -------
     report : dict
         ``engines``: for each ``found, where, version, works, s_per_device_ns, advice``, of OOMMF also ``at_300_K``;
-        ``versions``
+        ``machine``, with ``cores, memory_gb, free_gb`` and ``jax``, what it found to compute on: ``kind, platform,
+        memory_gb`` of each; ``versions``
     """
     say("trying every engine on the default card ...")
     card = load_card(data_folder() / "devices" / "disc60.toml")
@@ -38,7 +43,32 @@ def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
         "where": str(data_folder() / "reference"),
         "advice": f"what OOMMF computed, shipped: {', '.join(shipped)}",
     }
-    return {"engines": engines, "versions": versions()}
+    return {"engines": engines, "machine": machine(), "versions": versions()}
+
+
+def machine() -> dict[str, Any]:
+    """What there is to compute with: cores, memory, and the devices that JAX found.
+
+    Examples
+    --------
+    >>> found = machine()
+    >>> found["cores"] >= 1, found["jax"][0]["platform"] in ("cpu", "gpu", "tpu")
+    (True, True)
+    """
+    devices = [
+        {
+            "kind": device.device_kind,
+            "platform": device.platform,
+            "memory_gb": _gigabytes((device.memory_stats() or {}).get("bytes_limit")),
+        }
+        for device in jax.devices()
+    ]
+    total = _gigabytes(psutil.virtual_memory().total)
+    return {"cores": cores(), "memory_gb": total, "free_gb": _gigabytes(free_memory()), "jax": devices}
+
+
+def _gigabytes(number: int | None) -> float | None:
+    return None if number is None else round(number / 1e9, 1)
 
 
 def _tried(name: str, named: str | None, card: DeviceCard) -> dict[str, Any]:
