@@ -126,10 +126,9 @@ class Cluster:
     def _done(self, number: int, future: Any) -> Done:
         if future.cancelled():
             raise self._lost()
-        error = future.exception()
-        if error is None:
+        if future.status == "finished":  # known without asking
             return Done(number, *future.result())
-        return Done(number, error=_words(error))
+        return Done(number, error=_words(future.exception()))
 
     def _lost(self) -> UnfinishedError:
         return UnfinishedError(
