@@ -7,8 +7,15 @@ class SpinloomError(ValueError):
     """A mistake in the input that its author can mend.
 
     The message names the field or the file, what was expected and what came.
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with its code.
+
+    Attributes
+    ----------
+    exit_code : int
+        of the command line
     """
+
+    exit_code = 2
 
 
 class NotUsableError(SpinloomError):
@@ -23,6 +30,12 @@ class NotUsableError(SpinloomError):
     def __init__(self, message: str, found: bool) -> None:
         super().__init__(message)
         self.found = found
+
+
+class UnfinishedError(SpinloomError):
+    """Not all was done, and not for the input's sake: what is finished is saved, and the same command goes on."""
+
+    exit_code = 4
 
 
 class DivergedError(SpinloomError):

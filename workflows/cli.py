@@ -15,10 +15,10 @@ import typer
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.workflows import failures
-from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, store, whole
+from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, store, sweep, whole
 from spinloom.workflows.console import console, printable, say, told_warnings
 
-COMMANDS = (device, measured, network, refine, whole, bench, export, store)
+COMMANDS = (device, measured, network, refine, whole, sweep, bench, export, store)
 """Importing them adds their commands to the app, in this order."""
 
 
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> Any:
         if message is None:
             raise
         console.print(printable(f"error: {message}"), style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(error.exit_code if isinstance(error, SpinloomError) else 2)
     except Stopped:
         say("stopped; files are whole, no process is left, the same command goes on from what is finished")
         # Everything is cleaned up by now. JAX may still compile in a thread, and then crashes Python's own way out.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -74,6 +75,17 @@ def printable(text: str) -> str:
     'µ\\x1b[2J\n'
     """
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+@contextmanager
+def spoken_to(path: Path) -> Iterator[None]:
+    """Let all that is said within the block go into a file: who works beside others does not speak between them."""
+    with path.open("a", encoding="utf-8") as file:
+        before, console.file = console.file, file
+        try:
+            yield
+        finally:
+            console.file = before
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:

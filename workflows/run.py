@@ -20,6 +20,7 @@ from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.chips import of_chip
 from spinloom.workflows.console import console, say
 from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+from spinloom.workflows.cost import words_of_what_follows
 from spinloom.workflows.finish import finish_stage
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.full_runs import How
@@ -103,6 +104,8 @@ def _run(
         [calibration],
         lambda: calibrate_stage(card, choice, experiment.calibration, calibration, spread=spread),
     )
+    if not (choice.recorded or choice.outside):  # live processes of another program cost more than its runs
+        say(words_of_what_follows(experiment, card, stages.results["calibrate"]))
     source = [files.digest(calibration), experiment.model, experiment.reach]
     stages.do(
         "fit",

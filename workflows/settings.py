@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -251,9 +252,25 @@ def experiment_toml(experiment: Experiment, words: str) -> str:
         a line of comment
     """
     differs = _differing(experiment.model_dump(mode="json"), Experiment(name="defaults").model_dump(mode="json"))
+    return toml_text(differs, words)
+
+
+def toml_text(values: dict[str, Any], words: str) -> str:
+    """Nested tables as TOML, under a line of comment.
+
+    Examples
+    --------
+    >>> print(toml_text({"name": "mine", "generate": {"seed": 1}}, "mine"), end="")
+    # mine
+    <BLANKLINE>
+    name = "mine"
+    <BLANKLINE>
+    [generate]
+    seed = 1
+    """
     lines = [f"# {words}"]
-    for name, table in _tables(differs):
-        lines += ["", *([f"[{name}]"] if name else []), *(f"{key} = {json.dumps(table[key])}" for key in table)]
+    for name, table in _tables(values):
+        lines += ["", *([f"[{name}]"] if name else []), *(f"{_key(key)} = {json.dumps(table[key])}" for key in table)]
     return "\n".join(lines) + "\n"
 
 
@@ -264,7 +281,12 @@ def _tables(values: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[
         yield name, plain
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _tables(value, f"{name}.{key}" if name else key)
+            yield from _tables(value, f"{name}.{_key(key)}" if name else _key(key))
+
+
+def _key(name: str) -> str:
+    """A key as TOML has it: in quotes where it is more than a word."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _differing(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -293,9 +315,10 @@ def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     SpinloomError
         for a bad field, an unknown device, or a path that leaves the experiment's folder
     """
-    path = _shipped_experiment(Path(path))
+    path = shipped_experiment(Path(path))
     try:
         given = read_toml(path)
+        given.pop("sweep", None)  # the experiment as it stands; 'spinloom sweep' varies it
         defaults = Experiment(name="defaults").model_dump()
         if given.get("spread"):
             defaults["calibration"] = Protocol.of_population().model_dump()
@@ -303,12 +326,12 @@ def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     except ValidationError as error:
         raise SpinloomError(explain(error, str(path))) from None
     generate = experiment.generate
-    tasks = tuple(str(_inside(path, task)) if task.endswith(".csv") else task for task in generate.tasks)
+    tasks = tuple(str(inside(path, task)) if task.endswith(".csv") else task for task in generate.tasks)
     experiment = experiment.model_copy(update={"generate": generate.model_copy(update={"tasks": tasks})})
-    return experiment, load_card(_device_path(path, experiment.device), experiment.temperature)
+    return experiment, load_card(device_path(path, experiment.device), experiment.temperature)
 
 
-def _shipped_experiment(path: Path) -> Path:
+def shipped_experiment(path: Path) -> Path:
     """The file itself, or the shipped one that goes by this name."""
     shipped = {file.stem: file for file in sorted((data_folder() / "experiments").glob("*.toml"))}
     if not path.exists() and not path.suffix:
@@ -327,9 +350,10 @@ def _over(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _device_path(path: Path, device: str) -> Path:
+def device_path(path: Path, device: str) -> Path:
+    """The card that an experiment names: one beside it, or a shipped one."""
     if device.endswith(".toml"):
-        return _inside(path, device)
+        return inside(path, device)
     shipped = {card.stem: card for card in sorted((data_folder() / "devices").glob("*.toml"))}
     if device not in shipped:
         raise SpinloomError(
@@ -338,7 +362,7 @@ def _device_path(path: Path, device: str) -> Path:
     return shipped[device]
 
 
-def _inside(path: Path, name: str) -> Path:
+def inside(path: Path, name: str) -> Path:
     """A file that a file names: it has to be in the same folder or below."""
     try:
         folder = path.resolve().parent

@@ -20,20 +20,7 @@ def test_what_is_printed_and_drawn(benchmark_module, coarse_model_path, capsys, 
     small = module.PatternSettings(period_ticks=12, tours=1, dwell=2)
     monkeypatch.setattr(module, "PatternSettings", lambda: small)
     picture = tmp_path / "plane.svg"
-    sizes = (
-        "--search",
-        "2",
-        "--tasks",
-        "circle,eight",
-        "--seeds",
-        "2",
-        "--nodes",
-        "4",
-        "--force-tours",
-        "1",
-        "--plot",
-        str(picture),
-    )
+    sizes = ("--search", "2", "--tasks", "circle,eight", "--seeds", "2", "--nodes", "4", "--force-tours", "1")
     module.main([str(coarse_model_path), *sizes])
     lines = [LINE.fullmatch(line) for line in capsys.readouterr().out.splitlines()]
     assert [line[1] for line in lines] == ["junctions, reduced", "memoryless", "leaky", "tanh"]
@@ -41,7 +28,7 @@ def test_what_is_printed_and_drawn(benchmark_module, coarse_model_path, capsys, 
         each = [float(line[11]), float(line[12])]
         assert float(line[4]) == max(each)
         assert float(line[3]) == pytest.approx(sum(each) / 2, abs=1e-3)
+    module.main([str(coarse_model_path), *sizes, "--full", "1", "--plot", str(picture)])
     assert picture.read_text().count("</svg>") == 1
-    module.main([str(coarse_model_path), *sizes[:-2], "--full", "1"])
     said = capsys.readouterr().out
     assert "junctions, full micromagnetics at 0 K" in said

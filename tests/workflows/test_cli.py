@@ -74,7 +74,7 @@ def test_every_stage_of_the_readme_runs_and_says_what_scripts_rely_on(stages):
         },
         "cosimulate runs/stages/recognise.nc": {"engine", "accuracy_full", "trials", "wall_s"},
         "replay": {"engine", "wall_s"},
-        "doctor": {"engines", "versions"},
+        "doctor": {"engines", "machine", "versions"},
     }  # fmt: skip
     assert set(said) == set(keys)
     for name, expected in keys.items():

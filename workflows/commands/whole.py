@@ -29,6 +29,7 @@ def run(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Verify in full micromagnetics even what does not work on reduced nodes.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each stage costs, and run nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """All stages: calibrate, fit, train, finish, cosimulate, report. What is done is not done again.
@@ -39,6 +40,12 @@ def run(
     `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`,
     `spinloom run room --out runs/room`
     """
+    if dry_run:
+        from spinloom.workflows.cost import tell_cost
+
+        given = {"engine": engine, "oommf": oommf, "finish": finish, "temperature": temperature}
+        tell_cost(experiment, given, as_json)
+        return
     from spinloom.workflows.run import run_experiment
 
     summary = run_experiment(experiment, out, engine, oommf, finish=finish, temperature=temperature, anyway=anyway)
