@@ -16,7 +16,7 @@ import typer
 from spinloom.device_models.errors import SpinloomError
 from spinloom.workflows import failures
 from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, store, sweep, whole
-from spinloom.workflows.console import console, printable, say, told_warnings
+from spinloom.workflows.console import console, hush, printable, say, told_warnings
 
 COMMANDS = (device, measured, network, refine, whole, sweep, bench, export, store)
 """Importing them adds their commands to the app, in this order."""
@@ -33,8 +33,11 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Before a command: tell warnings and errors alone.")
+    ] = False,
 ) -> None:
-    pass
+    hush(quiet)
 
 
 class Stopped(BaseException):
