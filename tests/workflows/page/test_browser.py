@@ -304,16 +304,17 @@ def test_a_table_is_sorted_where_it_is_seen(browser, pages):
     assert browser.complaints() == []
 
 
-def test_a_click_sorts_a_table_and_picks_a_junction(browser, pages):
+def test_a_click_sorts_a_table_and_picks_a_network_and_a_junction(browser, pages):
     browser.open(pages["sweep"])
     head = browser.place(".slick-header-column")
     browser.drag((head["x"], head["y"]), (head["x"], head["y"]))
     assert browser.run(CELLS)[:6] == [10] * 6
     browser.open(pages["run"])
-    cell = browser.place(".slick-row .slick-cell.l1", 2)
-    assert cell["height"] > 10
-    browser.drag((cell["x"], cell["y"]), (cell["x"], cell["y"]))
-    assert browser.run(f"{MODELS}.find((one) => one.title === 'Junction').value") == "2"
+    for row, label, value in ((1, "Task", HOSTILE), (2 + 2, "Junction", "2")):  # two networks stand above the junctions
+        cell = browser.place(".slick-row .slick-cell.l1", row)
+        assert cell["height"] > 10
+        browser.drag((cell["x"], cell["y"]), (cell["x"], cell["y"]))
+        assert browser.run(f"{MODELS}.find((one) => one.title === {json.dumps(label)}).value") == value
     assert browser.complaints() == []
 
 
