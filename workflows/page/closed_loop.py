@@ -66,6 +66,10 @@ rows.data = {listed: listed, node: listed, worst: worst[k], rms: rms[k], drive: 
 grid.view.change.emit()
 sort.value = "listed"
 """
+_PICK = """
+const i = cb_obj.indices[0]
+if (i !== undefined) { task.value = rows.data.task[i]; chip.value = String(rows.data.chip[i]) }
+"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class ClosedLoop:
     Parameters
     ----------
     plots : dict of str to bokeh.model.Model
-        ``outputs``, ``errors``, ``overview``, ``signals``, ``apart``, ``drive``, ``nodes``, ``sort``, ``words``
+        ``outputs``, ``errors``, ``overview``, ``signals``, ``apart``, ``drive``, ``nodes``, ``sort``, ``words``; of
+        several networks also ``all``, a table of them, and ``sort_all``
     selectors : list of str
         names of the selectors among them, of whatever there is a choice
     periods, shown_periods : int
@@ -122,14 +127,19 @@ def closed_loop(record: xr.Dataset, card: DeviceCard) -> ClosedLoop:
     outputs = {run: _outputs(record, run) for run in runs}
     noises = {run: choose(f"Noise, {run}", [str(s) for s in range(outputs[run].shape[2])]) for run in runs}
     common: dict[str, Any] = {"networks": places, "task": choice["task"], "chip": choice["chip"], "runs": runs}
-    words = Div(render_as_text=True, disable_math=True, styles={"font-size": "1rem"}, sizing_mode="stretch_width")
-    loops, every = _outputs_of(
-        record, outputs, {**common, "output": choice["output"], "noises": noises, "words": words}
+    found = [judged(record, name) for name in names]
+    told = [_told(one) for one in found]
+    words = Div(
+        text=told[0], render_as_text=True, disable_math=True, styles={"font-size": "1rem"}, sizing_mode="stretch_width"
     )
+    of_outputs = {**common, "output": choice["output"], "noises": noises, "words": words, "told": told}
+    loops, every = _outputs_of(record, outputs, of_outputs)
     junctions, periods = _junctions_of(record, runs, card, {**common, "node": choice["node"]})
     options = {**choice, **{f"noise_{run}": select for run, select in noises.items()}}
     selectors = [name for name, select in options.items() if len(select.options) > 1]
     plots = {**loops, **junctions, "words": words, **{name: options[name] for name in selectors}}
+    if len(names) > 1:
+        plots |= _table_of_networks(found, common)
     total = record.sizes["tick"] // record.sizes["period_tick"]
     return ClosedLoop(plots, selectors, total, periods, every, names)
 
@@ -172,12 +182,41 @@ def _outputs_of(
     traces = [Trace("target", "target", TARGET, 4.5, 0.65)]
     draw(above, shown, traces + [Trace(run, _name(record, run), *_STYLES[run]) for run in runs], "t", "t (ns)")
     draw(below, shown, [Trace(f"off_{run}", _name(record, run), *_STYLES[run]) for run in runs], "t", "t (ns)")
-    told = [_told(record, str(name)) for name in record["network"].values]
-    common["words"].text = told[0]
     arguments = {"outputs": {run: _lists(z) for run, z in kept.items()}, "f": _lists(f), "t": t, "every": every}
     selectors = [common["task"], common["chip"], common["output"], *common["noises"].values()]
-    when(_OUTPUTS, *selectors, shown=shown, told=told, **arguments, **common)
+    when(_OUTPUTS, *selectors, shown=shown, **arguments, **common)
     return {"outputs": above, "errors": below, "overview": _overview(shown, first, float(t[-1]))}, every
+
+
+def _table_of_networks(found: list[dict[str, Any]], common: dict[str, Any]) -> dict[str, Model]:
+    """Every network in a row; who picks one sees its outputs."""
+    parts = [one["task"].partition(CHIP) for one in found]
+    rows = ColumnDataSource(
+        {
+            "task": [task for task, *_ in parts],
+            "chip": np.array([int(chip or 0) for *_, chip in parts]),
+            "reduced": single([one["nrmse_reduced"] for one in found]),
+            "full": single([one["nrmse_full"] for one in found]),
+            "drift": single([1e3 * one["phase_drift_per_period"] for one in found]),
+            "apart": single([one["max_node_difference"] for one in found]),
+            "node": np.array([one["worst_node"] for one in found]),
+            "periods": np.array([one["periods"] for one in found]),
+        }
+    )
+    heads = {
+        "task": "task",
+        "chip": "chip",
+        "reduced": "NRMSE reduced",
+        "full": "NRMSE full",
+        "drift": "drift full (mrad)",
+        "apart": "farthest apart",
+        "node": "of junction",
+        "periods": "periods",
+    }
+    grid = table(rows, heads)
+    selectors = {"task": common["task"], "chip": common["chip"]}
+    rows.selected.js_on_change("indices", CustomJS(args={**selectors, "rows": rows}, code=_PICK))
+    return {"all": grid, "sort_all": sort_by(grid, "Sort networks by")}
 
 
 def _overview(shown: ColumnDataSource, looked_at: Any, end: float) -> figure:
@@ -192,9 +231,10 @@ def _overview(shown: ColumnDataSource, looked_at: Any, end: float) -> figure:
     return found
 
 
-def _told(record: xr.Dataset, name: str) -> str:
-    found = judged(record, name)
-    text = f"{name}: NRMSE {brief(found['nrmse_reduced'])} with reduced junctions, {brief(found['nrmse_full'])} in full"
+def _told(found: dict[str, Any]) -> str:
+    """The figures of a network in a sentence."""
+    reduced, full = brief(found["nrmse_reduced"]), brief(found["nrmse_full"])
+    text = f"{found['task']}: NRMSE {reduced} with reduced junctions, {full} in full"
     apart = f"junction {found['worst_node']} is farthest from its model, {brief(found['max_node_difference'])} at most"
     return f"{text} micromagnetics ({found['engine']}), over {found['periods']} periods; {apart}."
 

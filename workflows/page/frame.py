@@ -33,7 +33,7 @@ _THEME = Theme(
     }
 )
 
-_REPAINT = """
+_MANNERS = """
 <script>
 // What is drawn has the colours that the page had then: it is drawn again when they change.
 for (const media of ["(prefers-color-scheme: dark)", "print"]) {
@@ -44,6 +44,12 @@ for (const media of ["(prefers-color-scheme: dark)", "print"]) {
     }
   })
 }
+// A table would keep the tab key to itself until it has gone through every cell.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Tab" && event.composedPath().some((one) => one.classList?.contains("bk-data-table"))) {
+    event.stopPropagation()
+  }
+}, true)
 </script>"""
 
 
@@ -84,7 +90,7 @@ def render(template: str, plots: Mapping[str, Model], **told: Any) -> str:
         HTML that loads nothing from elsewhere
     """
     script, places = components(dict(plots), theme=_THEME)
-    shown = {"library": library(), "script": script + _REPAINT, "plots": places}
+    shown = {"library": library(), "script": script + _MANNERS, "plots": places}
     return environment().get_template(template).render(**shown, **told)
 
 

@@ -173,7 +173,7 @@ def table(source: ColumnDataSource, columns: Mapping[str, str], height: int = 32
         shown.append(TableColumn(field=name, title=html.escape(head), formatter=how, width=width))
     return DataTable(
         source=source, columns=shown, index_position=None, reorderable=False, autosize_mode="none",
-        sizing_mode="stretch_width", height=min(height, 62 + 25 * len(source.data[next(iter(columns))])),
+        sizing_mode="stretch_width", height=min(height, 46 + 25 * len(source.data[next(iter(columns))])),
         stylesheets=[InlineStyleSheet(css=_TABLE_CSS)], min_width=200,
     )  # fmt: skip
 
@@ -185,13 +185,13 @@ def when(code: str, *models: Any, **arguments: Any) -> None:
         model.js_on_change("value", callback)
 
 
-def sort_by(grid: DataTable) -> Select:
+def sort_by(grid: DataTable, title: str = "Sort by") -> Select:
     """A selector that puts the rows of a table in order, for those who have no pointer."""
     source = grid.source
     fields = [column.field for column in grid.columns]
     source.data["listed"] = np.arange(len(source.data[fields[0]]))
     heads = [(column.field, html.unescape(column.title)) for column in grid.columns]
-    found = choose("Sort by", [("listed", "as listed"), *heads], "listed")
+    found = choose(title, [("listed", "as listed"), *heads], "listed")
     code = """
 const key = source.data[by.value]
 const before = (a, b) => Number.isNaN(a) ? 1 : Number.isNaN(b) ? -1 : a < b ? -1 : a > b ? 1 : 0

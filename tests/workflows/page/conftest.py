@@ -132,7 +132,7 @@ def swept() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "nodes": [10, 20, 40] * 6,
-            "alpha": 10 ** rng.uniform(-3, -1, 18),
+            "alpha": 10 ** rng.uniform(-4, -1, 18),
             "device": ["disc60", HOSTILE, EQUATION] * 6,
             "nrmse": [*10 ** rng.uniform(-4, 0, 17), np.nan],
             "works": [True, False] * 9,

@@ -148,6 +148,33 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key])
 
+    def mouse(self, kind: str, x: float, y: float, **told: Any) -> None:
+        self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, **told)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press at one place and let go at another; a click where they are the same."""
+        held = {"button": "left", "buttons": 1, "clickCount": 1}
+        self.mouse("mouseMoved", *start)
+        self.mouse("mousePressed", *start, **held)
+        for share in (0.3, 0.6, 1.0) if end != start else ():
+            self.mouse("mouseMoved", *(a + share * (b - a) for a, b in zip(start, end, strict=True)), **held)
+        self.mouse("mouseReleased", *end, **held)
+        self.run("new Promise((resolve) => setTimeout(resolve, 200))")
+
+    def place(self, selector: str, number: int = 0) -> dict[str, float]:
+        """Where something is, after it was brought into view; shadows are looked into."""
+        return self.run(f"""(() => {{
+          const found = []
+          const walk = (root) => {{
+            found.push(...root.querySelectorAll({json.dumps(selector)}))
+            for (const element of root.querySelectorAll("*")) if (element.shadowRoot) walk(element.shadowRoot)
+          }}
+          walk(document)
+          found[{number}].scrollIntoView({{block: "center"}})
+          const {{left, top, width, height}} = found[{number}].getBoundingClientRect()
+          return {{left, top, width, height, x: left + width / 2, y: top + height / 2}}
+        }})()""")
+
     def complaints(self) -> list[str]:
         """Errors and warnings of the console, exceptions, and what was asked of elsewhere."""
         found = []
@@ -274,6 +301,35 @@ def test_a_table_is_sorted_where_it_is_seen(browser, pages):
     assert browser.run(CELLS)[:6] == [10] * 6
     browser.choose("Sort by", "listed")
     assert browser.run(CELLS)[:3] == [10, 20, 40]
+    assert browser.complaints() == []
+
+
+def test_a_click_sorts_a_table_and_picks_a_network_and_a_junction(browser, pages):
+    browser.open(pages["sweep"])
+    head = browser.place(".slick-header-column")
+    browser.drag((head["x"], head["y"]), (head["x"], head["y"]))
+    assert browser.run(CELLS)[:6] == [10] * 6
+    browser.open(pages["run"])
+    for row, label, value in ((1, "Task", HOSTILE), (2 + 2, "Junction", "2")):  # two networks stand above the junctions
+        cell = browser.place(".slick-row .slick-cell.l1", row)
+        assert cell["height"] > 10
+        browser.drag((cell["x"], cell["y"]), (cell["x"], cell["y"]))
+        assert browser.run(f"{MODELS}.find((one) => one.title === {json.dumps(label)}).value") == value
+    assert browser.complaints() == []
+
+
+def test_dragging_zooms_and_the_pointer_is_told_values(browser, pages):
+    browser.open(pages["run"])
+    shown = f"{MODELS}.find((one) => one.type === 'RangeTool').x_range"
+    before = browser.run(f"[{shown}.start, {shown}.end]")
+    at = browser.place("figure[aria-label^='Outputs'] .plot")
+    browser.mouse("mouseMoved", at["x"], at["y"])
+    browser.mouse("mouseMoved", at["x"] + 3, at["y"] + 3)
+    tip = browser.place(".bk-tooltip-content")
+    assert tip["width"] > 40
+    browser.drag((at["x"] - 100, at["y"] - 40), (at["x"] + 100, at["y"] + 40))
+    after = browser.run(f"[{shown}.start, {shown}.end]")
+    assert before[0] < after[0] < after[1] < before[1]
     assert browser.complaints() == []
 
 

@@ -31,11 +31,17 @@ def test_what_is_shown_first_is_the_first_network(free_runs, coarse_card):
     apart = np.abs(free_runs["r_full"] - free_runs["r_reduced"]).values[:, 0]
     np.testing.assert_allclose(rows["worst"], apart.max(axis=0), rtol=1e-6)
     assert np.all(rows["power"] > 0)
+    networks = found.plots["all"].source.data
+    assert networks["task"] == [HOSTILE, HOSTILE, "$$x$$", "$$x$$"]
+    assert list(networks["chip"]) == [0, 1, 0, 1]
+    assert networks["apart"][0] == pytest.approx(float(apart.max()), rel=1e-6)
 
 
 def test_one_network_of_one_node_has_nothing_to_choose(free_runs, coarse_card):
     one = free_runs.isel(network=[0], node=[0]).drop_vars(["z_full_seeds", "z_reduced_seeds"])
-    assert closed_loop(one, coarse_card).selectors == []
+    found = closed_loop(one, coarse_card)
+    assert found.selectors == []
+    assert "all" not in found.plots
 
 
 def test_long_runs_are_thinned_and_what_diverged_is_left_out(free_runs, coarse_card, monkeypatch):

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,7 +18,7 @@ def test_a_sweep_is_a_page_of_its_own(swept, read_page):
     assert "What <b>came</b> out" in page.words
     assert "18 points of nodes, alpha, device" in page.words
     assert all(f'"{name}"' in text for name in (*PARAMETERS, *FIGURES))
-    assert len(text) < 2.2e6
+    assert len(text) < 2.2e6  # most of it is the library
 
 
 def test_hostile_words_are_words(swept, read_page):
@@ -68,3 +69,11 @@ def test_the_point_that_was_chosen_is_marked(swept):
         swept, ["alpha"], ["nrmse"], Start("alpha", "nrmse", "device"), marked={"alpha": swept["alpha"][4]}
     )
     assert list(found.plots["table"].source.data["ring"] > 0) == [k == 4 for k in range(18)]
+
+
+def test_the_example_of_the_documentation_makes_a_page(tmp_path, monkeypatch, read_page):
+    text = (Path(__file__).parents[3] / "docs" / "page.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "page.md", "exec"), {})
+    assert "4 points of alpha, device" in read_page(Path("damping.html").read_text(encoding="utf-8")).words
