@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spinloom.device_models.calibration import Protocol
@@ -22,14 +21,7 @@ from spinloom.device_models.system import read_field
 from spinloom.networks.tasks import target
 from spinloom.workflows.settings import load_experiment
 
-CASES = int(os.environ.get("SPINLOOM_CASES", "10000"))
-many = settings(
-    max_examples=max(10, CASES // 50),
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+many = settings(settings.get_profile("hostile"))
 DISC = load_card(data_folder() / "devices" / "disc60.toml")
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**40), 10**40), st.floats(), st.text(max_size=20), st.just("off")
