@@ -14,6 +14,7 @@ import pandas as pd
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.readout import conductance
+from spinloom.device_models.texts import as_numbers
 
 DRIVE_UNITS = ("u", "A/m2", "A", "V")
 """Units of a drive: share of J_max, current density, current, voltage across the junction."""
@@ -126,7 +127,7 @@ def read_table(path: str | Path, columns: Sequence[str] | int) -> Table:
         raise SpinloomError(f"{path}: not a readable CSV ({error})") from None
     values = np.empty((len(raw), wanted))
     for k, column in enumerate(which):
-        values[:, k] = pd.to_numeric(raw[column], errors="coerce")
+        values[:, k] = as_numbers(raw[column])
         bad = np.flatnonzero(~np.isfinite(values[:, k]))
         if bad.size:
             got = str(raw[column].iloc[bad[0]])[:40]

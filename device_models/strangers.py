@@ -17,7 +17,8 @@ from typing import Any
 from spinloom.device_models.errors import SpinloomError
 
 MOST_BYTES = 2_000_000_000
-"""Memory that the variables of a file may take."""
+"""Memory that the variables of a file may take, if the environment does not say otherwise."""
+VARIABLE = "SPINLOOM_MOST_BYTES"
 LIMIT_S = 20.0
 """Processor time that reading a file may take, and so much more for every :data:`MOST_BYTES` of it."""
 _KNOWN = 10_000
@@ -34,6 +35,26 @@ def vouch(content: bytes | memoryview) -> None:
     _remember(hashlib.sha256(content).hexdigest())
 
 
+def most_bytes() -> int:
+    """Memory that the variables of a file may take.
+
+    Raises
+    ------
+    SpinloomError
+        if the environment says something else than a number
+
+    Examples
+    --------
+    >>> most_bytes()
+    2000000000
+    """
+    given = os.environ.get(VARIABLE)
+    try:
+        return MOST_BYTES if given is None else int(float(given))
+    except (ValueError, OverflowError):
+        raise SpinloomError(f"{VARIABLE}: expected a number of bytes such as 8e9, got {given!r}") from None
+
+
 def expect_harmless(path: Path) -> None:
     """Let a process of its own read the whole file, unless this one wrote it or has asked before.
 
@@ -43,19 +64,22 @@ def expect_harmless(path: Path) -> None:
         for a file that is damaged, is more than plain data, asks for too much memory, or that HDF5 hangs on or
         crashes with
     """
+    most = most_bytes()
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            key = hashlib.file_digest(file, "sha256").hexdigest() if size <= MOST_BYTES else ""
+            key = hashlib.file_digest(file, "sha256").hexdigest() if size <= most else ""
     except OSError as error:
         raise SpinloomError(f"{path}: cannot be read ({error.strerror})") from None
-    if size > MOST_BYTES:
-        raise SpinloomError(f"{path}: {size / 1e9:.3g} GB, expected at most {MOST_BYTES / 1e9:g} GB")
+    if size > most:
+        raise SpinloomError(
+            f"{path}: {size / 1e9:.3g} GB, expected at most {most / 1e9:g} GB ({VARIABLE} sets another)"
+        )
     if key in _known:
         return
     limit = LIMIT_S * (1 + size / MOST_BYTES)
     with _lock:
-        found = _asked({"path": str(path.absolute()), "most": MOST_BYTES, "limit_s": limit})
+        found = _asked({"path": str(path.absolute()), "most": most, "limit_s": limit})
     if "refused" in found:
         raise SpinloomError(f"{path}: {found['refused']}; Spinloom wrote no such file")
     if "damaged" in found:

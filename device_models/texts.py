@@ -150,12 +150,35 @@ def numbers(path: str | Path, table: pd.DataFrame, column: str) -> np.ndarray:
     SpinloomError
         naming the row that has none
     """
-    values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+    values = as_numbers(table[column])
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         got = shown(str(table[column].iloc[bad[0]]))
         raise SpinloomError(f"{path}: column {column}, row {bad[0] + 1}: expected a finite number, got {got}")
     return values
+
+
+def as_numbers(column: pd.Series) -> np.ndarray:
+    """Values as floats; NaN where they are no numbers.
+
+    Examples
+    --------
+    >>> as_numbers(pd.Series(["0.5", "x", 10**400]))
+    array([0.5, nan, inf])
+    """
+    try:
+        return pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    except OverflowError:  # whole numbers of more than 308 digits
+        return np.array([_as_number(value) for value in column], dtype=float)
+
+
+def _as_number(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def shown(value: Any) -> str:

@@ -75,7 +75,12 @@ def test_text_counts_by_its_length(stranger):
 
 def test_a_file_that_is_too_large(saved, monkeypatch):
     monkeypatch.setattr(strangers, "MOST_BYTES", 1000)
-    refused(saved, "expected at most 1e-06 GB")
+    refused(saved, r"expected at most 1e-06 GB \(SPINLOOM_MOST_BYTES sets another\)")
+    monkeypatch.setenv("SPINLOOM_MOST_BYTES", "1e6")
+    assert files.load(saved, "thing", 1)["a"].size == 5
+    monkeypatch.setenv("SPINLOOM_MOST_BYTES", "much")
+    with pytest.raises(SpinloomError, match="SPINLOOM_MOST_BYTES: expected a number of bytes such as 8e9, got 'much'"):
+        files.load(saved, "thing", 1)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,13 @@ def test_csv_of_too_many_columns_and_of_rows_longer_than_their_names(write, monk
         read_csv(write("u\n0.1\n", "a.csv"), "columns")
 
 
+def test_whole_numbers_of_hundreds_of_digits(write):
+    """Found by a spoilt file: pandas keeps them as they are, and then cannot make floats of them."""
+    path = write("f\n0\n1\n" + "9" * 400 + "\n2\n", "a.csv")
+    with pytest.raises(SpinloomError, match="column f, row 3: expected a finite number, got '9{70,}"):
+        numbers(path, read_csv(path, "f"), "f")
+
+
 def test_a_packed_file_is_no_csv(write):
     import gzip
 

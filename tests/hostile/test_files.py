@@ -1,7 +1,4 @@
-"""Thousands of spoilt files, in processes of their own: a good result or one message, never anything else.
-
-``SPINLOOM_CASES`` says how many.
-"""
+"""Thousands of spoilt files, in processes of their own: a good result or one message, never anything else."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ from typing import Any
 
 import pytest
 
-CASES = int(os.environ.get("SPINLOOM_CASES", "10000"))
 BINARY = {"calibration": 0.02, "model": 0.02, "network": 0.02, "cosimulation": 0.02}
 """Shares of all cases; one of these costs as much as twenty of the others."""
 TEXT = {"card": 0.2, "experiment": 0.2, "json": 0.12, "drive": 0.12, "task": 0.12, "traces": 0.08, "field": 0.08}
@@ -97,13 +93,13 @@ def _passed_on(lines: Any, to: queue.Queue[str | None]) -> None:
 
 
 @pytest.mark.slow
-def test_spoilt_files_are_read_or_refused(tmp_path, capsys):
+def test_spoilt_files_are_read_or_refused(cases, tmp_path, capsys):
     """Where one fails, ``python tests/hostile/cases.py FOLDER KIND:SEED:SEED+1`` tries it alone."""
     counts: Counts = {}
     failed: list[dict[str, Any]] = []
     with ThreadPoolExecutor(2) as both:
-        groups = [{kind: max(1, round(share * CASES)) for kind, share in shares.items()} for shares in (BINARY, TEXT)]
-        started = [both.submit(run, cases, tmp_path / str(k)) for k, cases in enumerate(groups)]
+        groups = [{kind: max(1, round(share * cases)) for kind, share in shares.items()} for shares in (BINARY, TEXT)]
+        started = [both.submit(run, group, tmp_path / str(k)) for k, group in enumerate(groups)]
         for done in started:
             found, wrong = done.result()
             counts |= found
@@ -113,5 +109,5 @@ def test_spoilt_files_are_read_or_refused(tmp_path, capsys):
         print(f"\nspoilt files: {sum(everything.values())} tried, {everything}")
         for kind in sorted(counts):
             print(f"  {kind:<13} {counts[kind]}")
-    assert sum(everything.values()) >= CASES
+    assert sum(everything.values()) >= cases
     assert not failed, json.dumps(failed[:SHOWN], indent=1)
