@@ -33,7 +33,7 @@ from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.engines.oommf import mif
 from spinloom.device_models.engines.oommf.engine import OommfEngine
 from spinloom.device_models.engines.oommf.installation import Installation, find_oommf
-from spinloom.device_models.engines.oommf.processes import cores
+from spinloom.device_models.machine import cores
 from spinloom.device_models.scan import drive
 from spinloom.device_models.system import card_system
 

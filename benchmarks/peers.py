@@ -42,8 +42,8 @@ from spinloom.device_models.engines.demag import demag_factors
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.engines.oommf.engine import OommfEngine
 from spinloom.device_models.engines.oommf.installation import find_oommf
-from spinloom.device_models.engines.oommf.processes import cores
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.machine import cores
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import drive
 from spinloom.networks.loop import simulate, start

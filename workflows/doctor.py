@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import numpy as np
+import jax
+import psutil
 
 from spinloom.device_models.card import DeviceCard, load_card
-from spinloom.device_models.engines import ENGINES, Choice, open_engine, try_engine
+from spinloom.device_models.engines import ENGINES, Choice, try_engine
 from spinloom.device_models.errors import NotUsableError, SpinloomError
+from spinloom.device_models.machine import cores, free_memory
 from spinloom.device_models.provenance import data_folder, versions
 from spinloom.workflows.console import say
+from spinloom.workflows.cost import measured_speed
 
-TICK, TICKS = 7.5e-12, 100
 READY = "ready; calibrate, replay, cosimulate and run take it with --engine"
 
 
@@ -29,7 +30,8 @@ def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
     -------
     report : dict
         ``engines``: for each ``found, where, version, works, s_per_device_ns, advice``, of OOMMF also ``at_300_K``;
-        ``versions``
+        ``machine``, with ``cores, memory_gb, free_gb`` and ``jax``, what it found to compute on: ``kind, platform,
+        memory_gb`` of each; ``versions``
     """
     say("trying every engine on the default card ...")
     card = load_card(data_folder() / "devices" / "disc60.toml")
@@ -41,7 +43,32 @@ def doctor_stage(oommf: str | None = None) -> dict[str, Any]:
         "where": str(data_folder() / "reference"),
         "advice": f"what OOMMF computed, shipped: {', '.join(shipped)}",
     }
-    return {"engines": engines, "versions": versions()}
+    return {"engines": engines, "machine": machine(), "versions": versions()}
+
+
+def machine() -> dict[str, Any]:
+    """What there is to compute with: cores, memory, and the devices that JAX found.
+
+    Examples
+    --------
+    >>> found = machine()
+    >>> found["cores"] >= 1, found["jax"][0]["platform"] in ("cpu", "gpu", "tpu")
+    (True, True)
+    """
+    devices = [
+        {
+            "kind": device.device_kind,
+            "platform": device.platform,
+            "memory_gb": _gigabytes((device.memory_stats() or {}).get("bytes_limit")),
+        }
+        for device in jax.devices()
+    ]
+    total = _gigabytes(psutil.virtual_memory().total)
+    return {"cores": cores(), "memory_gb": total, "free_gb": _gigabytes(free_memory()), "jax": devices}
+
+
+def _gigabytes(number: int | None) -> float | None:
+    return None if number is None else round(number / 1e9, 1)
 
 
 def _tried(name: str, named: str | None, card: DeviceCard) -> dict[str, Any]:
@@ -51,7 +78,7 @@ def _tried(name: str, named: str | None, card: DeviceCard) -> dict[str, Any]:
         choice = Choice(name, "to see whether it works", installation)
         where = "part of Spinloom, on JAX" if installation is None else installation.where
         report |= {"found": True, "where": where, "version": try_engine(choice)}
-        report |= {"works": True, "s_per_device_ns": _cost(choice, card), "advice": f"{READY} {name}"}
+        report |= {"works": True, "s_per_device_ns": measured_speed(choice, card), "advice": f"{READY} {name}"}
         if choice.outside:
             report["advice"] += ". Messages about a missing display are harmless"
             report["at_300_K"] = _warm(choice)
@@ -70,15 +97,3 @@ def _warm(choice: Choice) -> str:
     except SpinloomError as error:
         return f"does not run: {error}; build OOMMF with its extension Xf_ThermSpinXferEvolve (app/oxs/local)"
     return "works"
-
-
-def _cost(choice: Choice, card: DeviceCard) -> float:
-    """Seconds for a device-nanosecond, without what starting costs."""
-    with open_engine(choice, card, TICK) as engine:
-        devices = 8 if engine.batched else 1
-        seconds = {}
-        for ticks in (1, 1, TICKS, TICKS):  # the first of each may compile
-            began = time.perf_counter()
-            engine.play(np.full(ticks, TICK), np.zeros((ticks, devices)))
-            seconds[ticks] = time.perf_counter() - began
-    return max(seconds[TICKS] - seconds[1], 0.0) / ((TICKS - 1) * devices * TICK * 1e9)

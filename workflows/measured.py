@@ -26,7 +26,7 @@ from spinloom.reduced_models.identify import Identified, Tolerance, identify, pl
 from spinloom.reduced_models.observation import Chain, error_of, find_starts, lead_of, observe
 from spinloom.reduced_models.reach import HOLD_OUT, held_out, verdict
 from spinloom.reduced_models.rollout import single_ticks
-from spinloom.workflows.console import console, progress, say
+from spinloom.workflows.console import progress, say, show
 
 MOST_NS, PIECES_NS = 24.0, (0.75, 3.0)
 """What the card is found from: so much of the shown traces in all (ns), in pieces of at most so long, first short ones.
@@ -258,7 +258,7 @@ def measure_stage(
             temporary.write_text(card_toml(found.card), encoding="utf-8")
     told = json.loads(dataset.attrs["measured"])
     words = in_words(found, told["signal_nrmse"], told["noise"])
-    console.print(_table(found))
+    show(_table(found))
     say(words)
     keys = ("parameters", "gain", "offset", "delay_s", "signal_nrmse", "noise")
     return {"card": found.card.name, "pieces": n, "ticks": ticks, **{key: told[key] for key in keys}, "words": words,

@@ -18,8 +18,9 @@ from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows.baselines import baseline_results
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.chips import of_chip
-from spinloom.workflows.console import console, say
+from spinloom.workflows.console import say, show
 from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+from spinloom.workflows.cost import words_of_what_follows
 from spinloom.workflows.finish import finish_stage
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.full_runs import How
@@ -103,6 +104,8 @@ def _run(
         [calibration],
         lambda: calibrate_stage(card, choice, experiment.calibration, calibration, spread=spread),
     )
+    if not (choice.recorded or choice.outside):  # live processes of another program cost more than its runs
+        say(words_of_what_follows(experiment, card, stages.results["calibrate"]))
     source = [files.digest(calibration), experiment.model, experiment.reach]
     stages.do(
         "fit",
@@ -120,9 +123,9 @@ def _run(
     with files.written_whole(folder / "summary.json") as temporary:
         temporary.write_text(files.to_json(summary, indent=1), encoding="utf-8")
     report_stage(folder)
-    console.print(results_table(summary))
+    show(results_table(summary))
     if summary["baselines"]:
-        console.print(baselines_table(summary))
+        show(baselines_table(summary))
         for text in summary["baselines"]["words"]:
             say(text)
     for text in summary["words"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -10,10 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from spinloom.device_models.calibration import Protocol
-from spinloom.device_models.card import DeviceCard, explain, load_card, read_toml
+from spinloom.device_models.card import DeviceCard, explain, load_card
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.spread import Spread
+from spinloom.device_models.texts import read_toml, shown
+from spinloom.networks.patterns import Choosing
 from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Topology
 from spinloom.networks.training import WASHOUT, Training
@@ -154,6 +157,39 @@ class RecogniseSettings(_Periodic):
         return self
 
 
+class PatternSettings(_Periodic):
+    """How a network is made and trained to generate the pattern that its input chooses.
+
+    Attributes
+    ----------
+    patterns : tuple of str
+        two or more tasks with the same number of outputs, as in :class:`GenerateSettings`
+    seed : int
+        of the topology
+    period_ticks, period_resonances
+        as in :class:`GenerateSettings`
+    tours, dwell : int
+        how often every switch is made in the free run that judges, and periods between two of them
+    """
+
+    usual_ticks: ClassVar[int] = 84
+
+    patterns: tuple[str, ...] = Field(default=("sine", "triangle", "harmonics"), min_length=2, max_length=20)
+    seed: int = Field(default=0, ge=0)
+    tours: int = Field(default=5, ge=1, le=10_000)
+    dwell: int = Field(default=12, ge=2, le=10_000)
+    topology: Topology = Topology(spectral_radius=0.57, feedback=3.2, bias=0.6, gain=0.75, input=0.7)
+    training: Choosing = Choosing()
+
+    @field_validator("patterns")
+    @classmethod
+    def _names_differ(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        names = [task_name(task) for task in patterns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each pattern once, got {', '.join(names)}")
+        return patterns
+
+
 class Experiment(_Settings):
     """All stages of a run; the form of ``data/experiments/*.toml``.
 
@@ -216,9 +252,25 @@ def experiment_toml(experiment: Experiment, words: str) -> str:
         a line of comment
     """
     differs = _differing(experiment.model_dump(mode="json"), Experiment(name="defaults").model_dump(mode="json"))
+    return toml_text(differs, words)
+
+
+def toml_text(values: dict[str, Any], words: str) -> str:
+    """Nested tables as TOML, under a line of comment.
+
+    Examples
+    --------
+    >>> print(toml_text({"name": "mine", "generate": {"seed": 1}}, "mine"), end="")
+    # mine
+    <BLANKLINE>
+    name = "mine"
+    <BLANKLINE>
+    [generate]
+    seed = 1
+    """
     lines = [f"# {words}"]
-    for name, table in _tables(differs):
-        lines += ["", *([f"[{name}]"] if name else []), *(f"{key} = {json.dumps(table[key])}" for key in table)]
+    for name, table in _tables(values):
+        lines += ["", *([f"[{name}]"] if name else []), *(f"{_key(key)} = {json.dumps(table[key])}" for key in table)]
     return "\n".join(lines) + "\n"
 
 
@@ -229,7 +281,12 @@ def _tables(values: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[
         yield name, plain
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _tables(value, f"{name}.{key}" if name else key)
+            yield from _tables(value, f"{name}.{_key(key)}" if name else _key(key))
+
+
+def _key(name: str) -> str:
+    """A key as TOML has it: in quotes where it is more than a word."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _differing(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -258,9 +315,10 @@ def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     SpinloomError
         for a bad field, an unknown device, or a path that leaves the experiment's folder
     """
-    path = _shipped_experiment(Path(path))
+    path = shipped_experiment(Path(path))
     try:
         given = read_toml(path)
+        given.pop("sweep", None)  # the experiment as it stands; 'spinloom sweep' varies it
         defaults = Experiment(name="defaults").model_dump()
         if given.get("spread"):
             defaults["calibration"] = Protocol.of_population().model_dump()
@@ -268,12 +326,12 @@ def load_experiment(path: str | Path) -> tuple[Experiment, DeviceCard]:
     except ValidationError as error:
         raise SpinloomError(explain(error, str(path))) from None
     generate = experiment.generate
-    tasks = tuple(str(_inside(path, task)) if task.endswith(".csv") else task for task in generate.tasks)
+    tasks = tuple(str(inside(path, task)) if task.endswith(".csv") else task for task in generate.tasks)
     experiment = experiment.model_copy(update={"generate": generate.model_copy(update={"tasks": tasks})})
-    return experiment, load_card(_device_path(path, experiment.device), experiment.temperature)
+    return experiment, load_card(device_path(path, experiment.device), experiment.temperature)
 
 
-def _shipped_experiment(path: Path) -> Path:
+def shipped_experiment(path: Path) -> Path:
     """The file itself, or the shipped one that goes by this name."""
     shipped = {file.stem: file for file in sorted((data_folder() / "experiments").glob("*.toml"))}
     if not path.exists() and not path.suffix:
@@ -292,23 +350,29 @@ def _over(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _device_path(path: Path, device: str) -> Path:
+def device_path(path: Path, device: str) -> Path:
+    """The card that an experiment names: one beside it, or a shipped one."""
     if device.endswith(".toml"):
-        return _inside(path, device)
+        return inside(path, device)
     shipped = {card.stem: card for card in sorted((data_folder() / "devices").glob("*.toml"))}
     if device not in shipped:
         raise SpinloomError(
-            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {device!r}"
+            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {shown(device)}"
         )
     return shipped[device]
 
 
-def _inside(path: Path, name: str) -> Path:
+def inside(path: Path, name: str) -> Path:
     """A file that a file names: it has to be in the same folder or below."""
-    folder = path.resolve().parent
-    found = (folder / name).resolve()
+    try:
+        folder = path.resolve().parent
+        found = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null
+        raise SpinloomError(f"{path}: names {shown(name)}, which is no file ({error})") from None
     if not found.is_relative_to(folder):
-        raise SpinloomError(f"{path}: names {name!r}, outside its own folder; copy that file beside the experiment")
+        raise SpinloomError(
+            f"{path}: names {shown(name)}, outside its own folder; copy that file beside the experiment"
+        )
     return found
 
 

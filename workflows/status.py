@@ -1,4 +1,4 @@
-"""How far the work in a folder is: told by those who work, for others to read."""
+"""How far the work in a folder is, and what was said on the way: told by those who work, for others to read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.provenance import versions
 
-FILE = "status.json"
+FILE, LOG = "status.json", "log.txt"
 EVERY_S = 1.0
 _telling: list[Path] = []
 _now: dict[str, Any] = {}
@@ -21,25 +23,41 @@ _now: dict[str, Any] = {}
 
 @contextmanager
 def told(folder: Path) -> Iterator[None]:
-    """Tell in ``folder/status.json`` how far this process is, until the block ends."""
+    """Tell in ``folder/status.json`` how far this process is, until the block ends; what is said goes to its log."""
     _telling.append(folder)
     before = dict(_now)
     _now.clear()
     state = "stopped"
+    log(f"Spinloom {versions().get('spinloom')} begins")
     try:
         _write(state="working", stage=None)
         yield
         state = "done"
     except SpinloomError as error:
         _now["why"] = str(error)
+        log(f"error: {error}")
+        raise
+    except BaseException as error:
+        log(f"error: {type(error).__name__} {error}")
         raise
     finally:
+        log(state)
         for key in ("what", "done", "total", "left_s", "per_s"):
             _now.pop(key, None)
         _write(state=state)
         _telling.pop()
         _now.clear()
         _now.update(before)
+
+
+def log(text: str) -> None:
+    """Put words and the time (UTC) at the end of ``log.txt`` in the folder that is told of, if there is one."""
+    if not _telling:
+        return
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # A log that cannot be written stops nobody.
+    with suppress(OSError), (_telling[-1] / LOG).open("a", encoding="utf-8") as file:
+        file.writelines(f"{now} {line}\n" for line in text.splitlines())
 
 
 def stage(name: str) -> None:

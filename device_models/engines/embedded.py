@@ -15,6 +15,7 @@ from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.equilibria import equilibria
 from spinloom.device_models.engines.fields import Blended, linear_field
 from spinloom.device_models.engines.llg import Motion, advance, llg, longest_step
+from spinloom.device_models.engines.memory import batch_size
 from spinloom.device_models.engines.mirrors import in_order
 from spinloom.device_models.engines.thermal import thermal_normals
 from spinloom.device_models.engines.vectors import Components, combine, components, pick
@@ -22,7 +23,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
 from spinloom.device_models.noise import Stream, stream
 from spinloom.device_models.scan import advance as advance_rows
-from spinloom.device_models.scan import drive
+from spinloom.device_models.scan import drive, finite_only, joined
 from spinloom.device_models.system import checked_field
 
 ENOUGH_CELLS, TOGETHER = 1000, (8, 44)
@@ -48,6 +49,12 @@ class Layers(NamedTuple):
     z: Any
     which: Any
     noise: Stream | None = None
+
+    def some(self, members: slice) -> Layers:
+        """A part of the batch, each member with its own random numbers."""
+        noise = None if self.noise is None else self.noise._replace(keys=self.noise.keys[members])
+        x, y, z = (component[:, members] for component in self[:3])
+        return Layers(x, y, z, self.which[members], noise)
 
 
 @partial(
@@ -231,11 +238,26 @@ class EmbeddedEngine:
         if fields is not None:
             x, y, z = (jnp.asarray(a) for a in np.stack([self._components(field) for field in fields], axis=-1))
             state = state._replace(x=x, y=y, z=z)
+        size, parts = batch_size(n, len(state.x), len(inputs)), []
+        for first in range(0, n, size):
+            some = slice(first, first + size)
+            told = None if progress is None else partial(_shared, progress, len(inputs[0, some]) / n)
+            parts.append(self._play(durations, inputs[:, some], state.some(some), told))
+        fields, m = zip(*parts, strict=True)
+        return np.concatenate(fields), np.concatenate(m, axis=1)
+
+    def _play(
+        self, durations: np.ndarray, inputs: np.ndarray, state: Layers, progress: Callable[[float], None] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As many at a time as there is memory for."""
         if (durations == self.tick).all():
-            state, m = drive(self.node, inputs, state, progress)
+            state, m = drive(self.node, inputs, state, progress, finite=True)
         else:
-            state, m = advance_rows(_held, self.node, state, (np.asarray(durations), inputs), progress=progress)
-        return np.stack([self.field(state, device) for device in range(n)]), m
+            pieces: list[np.ndarray] = []
+            rows = (np.asarray(durations), inputs)
+            state, _ = advance_rows(_held, self.node, state, rows, progress=progress, collect=finite_only(pieces))
+            m = joined(pieces)
+        return np.stack([self.field(state, device) for device in range(inputs.shape[1])]), m
 
     def input(self, u: np.ndarray | None = None) -> str:
         """Nothing: what this engine is given is the cards."""
@@ -260,6 +282,11 @@ class EmbeddedEngine:
     def _components(self, field: np.ndarray) -> np.ndarray:
         m = field[self._cells].T
         return m / np.linalg.norm(m, axis=0)
+
+
+def _shared(progress: Callable[[float], None], share: float, done: float) -> None:
+    """Progress of a part of the batch."""
+    progress(share * done)
 
 
 def _held(node: EmbeddedNode, state: Layers, row: tuple[Any, Any]) -> tuple[Layers, Any]:

@@ -1,7 +1,10 @@
 """The command line as a function, and one small experiment run once."""
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -203,3 +206,109 @@ def refused(spinloom) -> Callable[..., None]:
         assert outcome.out == ""
 
     return call
+
+
+PARTS = """
+import json, os, signal, time
+from pathlib import Path
+from spinloom.device_models.errors import SpinloomError
+
+def double(x):
+    return 2 * x
+
+def picky(x):
+    if x == 1:
+        raise SpinloomError("x: expected another number, got 1")
+    if x == 2:
+        raise RuntimeError("odd")
+    if x == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+def slow(given):
+    folder, number = given
+    Path(folder, f"{number}.{os.getpid()}").touch()
+    time.sleep(0.4)
+    return os.getpid()
+
+def environment(name):
+    return os.environ.get(name)
+
+def threads(_):
+    import jax.numpy as jnp
+    jnp.ones((300, 300)).sum().block_until_ready()
+    return len(os.listdir("/proc/self/task"))
+
+def point(task):
+    "As a sweep's, but quick: what it finds is the number of its experiment's seed."
+    from spinloom.workflows.settings import load_experiment
+    experiment, card = load_experiment(task["experiment"])
+    folder = Path(task["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / str(time.time())).touch()
+    time.sleep(0.3)
+    if experiment.generate.seed == 13:
+        raise SpinloomError("seed: 13 is no good")
+    figures = {"outcome": "verified", "error": "", "sine.nrmse_full": experiment.generate.seed / 100}
+    figures["size"] = card.geometry.size[0]
+    done = {"made_from": task["made_from"], "figures": figures}
+    folder.with_suffix(".json").write_text(json.dumps(done))
+    return figures
+"""
+
+
+@pytest.fixture
+def parts(tmp_path_factory, monkeypatch):
+    """Functions for workers, in a module that they find."""
+    folder = tmp_path_factory.mktemp("parts")
+    (folder / "parts_of_work.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(folder)
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    import parts_of_work
+
+    yield parts_of_work
+    del sys.modules["parts_of_work"]
+
+
+class Dask:
+    """A scheduler in a process of its own, and workers as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file = folder, folder / "scheduler.json"
+        self.scheduler = self._started("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self.workers: list[subprocess.Popen] = []
+
+    @property
+    def address(self) -> str:
+        while not self.file.exists() or not self.file.read_text().strip():
+            assert self.scheduler.poll() is None
+        return json.loads(self.file.read_text())["address"]
+
+    def add_worker(self) -> None:
+        where = ("--no-nanny", "--no-dashboard", "--nthreads", "1", "--local-directory", str(self.folder))
+        self.workers.append(self._started("worker", *where))
+
+    def _started(self, what: str, *arguments: str) -> subprocess.Popen:
+        module = f"distributed.cli.dask_{what}"
+        command = [sys.executable, "-m", module, "--scheduler-file", str(self.file), *arguments]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def dask_cluster(parts, tmp_path_factory) -> Iterator[Callable[[], Dask]]:
+    """Starts a scheduler; it ends with the test."""
+    started: list[Dask] = []
+
+    def start() -> Dask:
+        started.append(Dask(tmp_path_factory.mktemp("dask")))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

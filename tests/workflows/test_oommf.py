@@ -180,6 +180,7 @@ def test_a_verdict_stands_beside_the_embedded_engines(spinloom, network, tmp_pat
     assert outcome.json["output_apart"] == pytest.approx(apart)
 
 
+@pytest.mark.slow
 def test_relaxation_and_lock_step_agree(spinloom, network, tmp_path):
     records = {}
     for method in ("lock-step", "relaxation"):

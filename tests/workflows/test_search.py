@@ -28,6 +28,7 @@ def searched(model, seed, **options):
     return found
 
 
+@pytest.mark.slow
 def test_a_search_is_seeded_and_few_survive(small, coarse_model):
     first, again, other = (searched(coarse_model, seed) for seed in (3, 3, 4))
     assert [c.row(1e-12) for c in first.candidates] == [c.row(1e-12) for c in again.candidates]

@@ -89,7 +89,8 @@ def test_tune_writes_an_experiment_its_record_and_its_page(tuned, coarse_card):
     assert set(rows["state_sine"]) <= {"works", "sings", "unstable", "dead", "poor", "follows"}
     page = out.with_name("tuned.html").read_text()
     assert "it works" in page
-    assert page.count("data:image/svg+xml") == 2
+    assert "8 operating points" in page
+    assert "state, sine" in page
     assert json.loads(out.with_name("tuned.tune.json").read_text())["verdict"] == "works"
     written, card = load_experiment(out)
     assert card == coarse_card
@@ -266,6 +267,7 @@ def test_a_tuning_that_is_interrupted_again_and_again_ends_with_the_same_numbers
     assert text == (tmp_path / "left.toml").read_text().replace('"left"', '"hit"')
 
 
+@pytest.mark.slow
 def test_where_nothing_works_changes_of_the_card_are_tried(tuned, monkeypatch):
     unfit = lambda path: replace(load_model(path), holdout_nrmse=0.7)  # noqa: E731
     monkeypatch.setattr(tune, "load_model", unfit)

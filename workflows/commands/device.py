@@ -26,6 +26,11 @@ def doctor(oommf: Oommf = None, as_json: Json = False) -> None:
     for name, engine in report["engines"].items():
         say(f"{name}: {'works' if engine['works'] else 'found, does not run' if engine['found'] else 'not found'}")
         emit({key: value for key, value in engine.items() if key not in ("found", "works") and value}, False)
+    machine = report["machine"]
+    say(f"machine: {machine['cores']} cores, {machine['free_gb']} of {machine['memory_gb']} GB of memory free")
+    for device in machine["jax"]:
+        memory = "" if device["memory_gb"] is None else f", {device['memory_gb']} GB"
+        say(f"JAX computes on: {device['kind']} ({device['platform']}{memory})")
     say("versions:")
     emit(report["versions"], False)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spinloom.workflows.commands import Json, app
-from spinloom.workflows.console import console, emit
+from spinloom.workflows.console import emit, show
 
 store_app = typer.Typer(no_args_is_help=True, help="Calibration trajectories that are kept for all runs.")
 app.add_typer(store_app, name="store")
@@ -28,7 +28,7 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         emit(found, True)
         return
-    console.print(held_table(found))
+    show(held_table(found))
     emit({key: value for key, value in found.items() if key != "cards"}, False)
 
 

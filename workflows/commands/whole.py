@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spinloom.workflows.commands import Device, Engine, Json, Nodes, Oommf, Temperature, app
+from spinloom.workflows.commands import Baselines, Device, Engine, Json, Nodes, Oommf, Temperature, app
 from spinloom.workflows.console import emit, say
 
 
@@ -29,6 +29,7 @@ def run(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Verify in full micromagnetics even what does not work on reduced nodes.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each stage costs, and run nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """All stages: calibrate, fit, train, finish, cosimulate, report. What is done is not done again.
@@ -39,6 +40,12 @@ def run(
     `spinloom run data/experiments/demo.toml --engine oommf-reference --out runs/anchored`,
     `spinloom run room --out runs/room`
     """
+    if dry_run:
+        from spinloom.workflows.cost import tell_cost
+
+        given = {"engine": engine, "oommf": oommf, "finish": finish, "temperature": temperature}
+        tell_cost(experiment, given, as_json)
+        return
     from spinloom.workflows.run import run_experiment
 
     summary = run_experiment(experiment, out, engine, oommf, finish=finish, temperature=temperature, anyway=anyway)
@@ -173,6 +180,7 @@ def yield_(
     ] = None,
     nodes: Nodes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the chips.")] = 0,
+    baselines: Baselines = True,
     as_json: Json = False,
 ) -> None:
     """Errors of many chips against the spread of their junctions: each trained, or a read-out copied to all.
@@ -189,7 +197,7 @@ def yield_(
     settings = wanted.generate
     settings = override(settings, topology=override(settings.topology, nodes=nodes).model_dump())
     differ = wanted.spread if spread is None else read_spread(spread)
-    how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ())}
+    how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ()), "baselines": baselines}
     emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, **how), as_json)
 
 

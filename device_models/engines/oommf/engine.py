@@ -14,8 +14,9 @@ from spinloom.device_models.engines.oommf import batch, mif
 from spinloom.device_models.engines.oommf.installation import Installation
 from spinloom.device_models.engines.oommf.live import LiveNodes
 from spinloom.device_models.engines.oommf.node import OommfNode
-from spinloom.device_models.engines.oommf.processes import Host, cores
+from spinloom.device_models.engines.oommf.processes import Host
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.machine import cores
 from spinloom.device_models.node import State, as_cards, which_devices, with_channels
 from spinloom.device_models.system import checked_field
 

@@ -216,11 +216,3 @@ def _private_folders() -> tuple[Path, Path]:
             "set TMPDIR to a folder that can be written"
         ) from None
     return outer, inner
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

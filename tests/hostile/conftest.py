@@ -1,0 +1,3 @@
+"""The program that tries files is no module of tests."""
+
+collect_ignore = ["cases.py"]
