@@ -16,11 +16,21 @@ SHORT = {
     },
 }  # fmt: skip
 
+
+class ShortProtocol(Protocol):
+    """Sixteen trajectories of 200 ticks."""
+
+    trajectories: int = 12
+    duration: float = 1.5e-9
+    grades: tuple[float, ...] = (0.5,)
+    per_grade: int = 4
+
+
 if __name__ == "__main__":
     for module, values in SHORT.items():
         for name, value in values.items():
             setattr(module, name, value)
     training = tune.Training(teacher_periods=20, force_periods=10, trim_rounds=2, trim_periods=8)
     tune.Training = lambda **given: training.model_copy(update=given)
-    tune.Protocol = lambda: Protocol(trajectories=12, duration=1.5e-9, grades=(0.5,), per_grade=4)
+    tune.Protocol = ShortProtocol
     main(sys.argv[1:])

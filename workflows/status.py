@@ -102,13 +102,14 @@ def read_status(folder: Path) -> dict[str, Any]:
     Parameters
     ----------
     folder : path
-        of a run; of a tuning, its experiment (NAME.toml)
+        of a run or a sweep; of a tuning, its experiment (NAME.toml)
 
     Returns
     -------
     result : dict
         ``state``: ``working``, ``done``, ``stopped`` (it ended before its time), or ``unknown``; ``finished``, a list
-        of the stages that are done, with ``stage`` and ``wall_s``; while there is work also ``stage``, ``what``,
+        of the stages, or points, that are done, with ``stage`` and ``wall_s``; of a sweep also ``at_work``, the stage
+        of each point that is computed now; while there is work also ``stage``, ``what``,
         ``done, total, per_s, left_s``; ``ago_s``, the age of all this; ``why``, if a message ended it
 
     Raises
@@ -119,21 +120,32 @@ def read_status(folder: Path) -> dict[str, Any]:
     folder = Path(folder)
     if folder.suffix == ".toml":
         folder = folder.with_suffix(".tuning")
-    if not (folder / "stages").is_dir():
-        raise SpinloomError(f"{folder}: no stages in it; expected the folder of 'spinloom run', or the file of 'tune'")
+    kind = next((name for name in ("stages", "points") if (folder / name).is_dir()), None)
+    if kind is None:
+        expected = "expected the folder of 'spinloom run' or 'sweep', or the file of 'tune'"
+        raise SpinloomError(f"{folder}: no stages in it; {expected}")
     now = _read(folder / FILE)
-    paths = sorted((folder / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    finished = [{"stage": path.stem, "wall_s": _read(path).get("wall_s")} for path in paths]
+    paths = sorted((folder / kind).glob("*.json"), key=lambda path: path.stat().st_mtime)
+    finished = [{"stage": path.stem, "wall_s": _wall_s(_read(path))} for path in paths]
     result: dict[str, Any] = {"folder": str(folder), "state": now.pop("state", "unknown"), "finished": finished}
-    busy = files.busy(folder / "stages")
+    busy = files.busy(folder / kind)
     if busy:
         result["state"] = "working"
     elif result["state"] == "working":
         result["state"] = "stopped"  # it had no time to say so
+    if kind == "points":
+        runs = [path.parent for path in sorted((folder / kind).glob("*/stages")) if files.busy(path)]
+        result["at_work"] = {run.name: _read(run / FILE).get("stage") for run in runs}
     at = now.pop("at", None)
     result["ago_s"] = None if at is None else max(0.0, time.time() - at)
     kept = ("stage", "what", "done", "total", "per_s", "left_s", "pid") if busy else ("stage", "why")
     return result | {key: now[key] for key in kept if now.get(key) is not None}
+
+
+def _wall_s(stored: dict[str, Any]) -> float | None:
+    figures = stored.get("figures")
+    wall = figures.get("wall_s") if isinstance(figures, dict) else stored.get("wall_s")
+    return wall if isinstance(wall, int | float) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

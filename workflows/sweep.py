@@ -18,6 +18,7 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import versions
+from spinloom.workflows import status
 from spinloom.workflows.console import say, spoken_to, told_warnings
 from spinloom.workflows.cost import as_asked, measured_speed, stage_costs, time_words
 from spinloom.workflows.settings import load_experiment
@@ -125,16 +126,17 @@ def sweep_stage(
     """
     sweep, points = sweep_points(path, first)
     _claim(out)
-    with files.claimed(out / POINTS):
+    with files.claimed(out / POINTS), status.told(out):
         rows, tasks = _prepared(sweep, points, out, options)
         kept = sum(row is not None for row in rows)
         if kept:
             say(f"{kept} of {len(points)} points: done before, kept")
         table = out / "sweep.nc"
-        told = time.monotonic()
+        told, advance = time.monotonic(), status.follow(f"{len(tasks)} points", len(tasks))
         try:
             for number, row in _done(points, tasks, workers, scheduler):
                 rows[number] = row
+                advance(1)
                 if time.monotonic() - told > TABLE_S:
                     write_table(sweep, points, rows, table)
                     told = time.monotonic()

@@ -38,8 +38,8 @@ def survives(command, found, tmp_path, kills, seed, trajectories):
         folder = tmp_path / f"{number}"
         folder.mkdir()
         environment = {**os.environ, "SPINLOOM_STORE": str(folder / "store"), "COLUMNS": "200"}
+        began = time.monotonic()
         while True:
-            began = time.monotonic()
             last = expected is None or count == kills
             with (folder / "said.txt").open("a") as said:
                 process = subprocess.Popen(command(folder), cwd=ROOT, env=environment, stderr=said, stdout=said)
@@ -57,12 +57,14 @@ def survives(command, found, tmp_path, kills, seed, trajectories):
         store = TrajectoryStore(folder / "store")
         assert len(list(store.entries())) == trajectories
         assert store.prune(damaged=True) == (0, 0)
+        took = time.monotonic() - began
         if expected is None:
-            expected, alone_s = found(folder), time.monotonic() - began
+            expected, alone_s = found(folder), took
             continue
         assert found(folder) == expected
         if count == kills:
             return
+        alone_s = min(alone_s, took)  # the first has compiled for all
 
 
 @pytest.mark.slow

@@ -96,13 +96,36 @@ def test_an_end_before_its_time_is_told(tmp_path):
 
 
 def test_the_command(tmp_path, spinloom, refused):
-    refused("status", tmp_path, told="no stages in it; expected the folder of 'spinloom run', or the file of 'tune'")
+    refused(
+        "status", tmp_path, told="no stages in it; expected the folder of 'spinloom run' or 'sweep', or the file of"
+    )
     with at_work(tmp_path / "mine.tuning") as stages:
         stages.do("fit", 1, [], lambda: None)
     outcome = spinloom("status", tmp_path / "mine.toml")
     assert outcome.code == 0
     assert "fit: done in" in outcome.err
     assert spinloom("status", tmp_path / "mine.tuning", "--json").json["state"] == "done"
+    (tmp_path / "mine.tuning" / "stages" / "fit.json").write_text("junk")
+    assert "fit: done\n" in spinloom("status", tmp_path / "mine.toml").err
+
+
+def test_points_of_a_sweep_are_seen(tmp_path, spinloom):
+    """As :mod:`spinloom.workflows.sweep` leaves them."""
+    points = tmp_path / "points"
+    (points / "0001" / "stages").mkdir(parents=True)
+    (points / "0000.json").write_text(json.dumps({"made_from": "", "figures": {"wall_s": 12.5}}))
+    with files.claimed(points), status.told(tmp_path):
+        advance = status.follow("3 points", 3)
+        advance(1)
+        with at_work(points / "0001"):
+            status.stage("train-generate")
+            seen = read_status(tmp_path)
+    assert (seen["state"], seen["what"], seen["total"]) == ("working", "3 points", 3)
+    assert seen["finished"] == [{"stage": "0000", "wall_s": 12.5}]
+    assert seen["at_work"] == {"0001": "train-generate"}
+    outcome = spinloom("status", tmp_path)
+    assert "0000: done in 12.5 s" in outcome.err
+    assert read_status(tmp_path)["at_work"] == {}
 
 
 def test_a_status_that_cannot_be_written_stops_nobody(tmp_path):

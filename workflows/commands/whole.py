@@ -218,11 +218,11 @@ def report(
 @app.command()
 def status(
     place: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder of a run, or the experiment (TOML) of a tuning.")
+        Path, typer.Argument(metavar="DIR", help="Folder of a run or a sweep, or the experiment (TOML) of a tuning.")
     ],
     as_json: Json = False,
 ) -> None:
-    """How far a run or a tuning is: what is done, what is computed now, how fast, and how long it will take.
+    """How far a run, a sweep or a tuning is: what is done, what is computed now, how fast, and how long it will take.
 
     From another terminal, or after the end. Examples: `spinloom status runs/demo`, `spinloom status runs/tuned.toml`
     """
@@ -233,5 +233,5 @@ def status(
         emit(found, True)
         return
     for one in found.pop("finished"):
-        say(f"{one['stage']}: done in {one['wall_s']:.3g} s")
+        say(f"{one['stage']}: done" + (f" in {one['wall_s']:.3g} s" if one["wall_s"] is not None else ""))
     emit(found, False)
