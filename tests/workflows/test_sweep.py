@@ -256,10 +256,40 @@ def test_figures_of_chips_have_their_worst(small_run):
     assert found["sine.nrmse_full_worst"] == 0.3
 
 
+TINY = """
+name = "tiny"
+device = "coarse.toml"
+engine = "embedded"
+model = "flow_map"
+reach = 1.0
+baselines = false
+finish = "none"
+[sweep]
+"generate.seed" = [0, 1]
+[calibration]
+trajectories = 12
+duration = 1.5e-9
+grades = []
+[generate]
+tasks = ["sine"]
+period_ticks = 48
+free_periods = 6
+full_periods = 3
+topology = {nodes = 8}
+training = {method = "ridge", teacher_periods = 20}
+[recognise]
+period_ticks = 40
+train_trials = 40
+test_trials = 40
+full_trials = 4
+topology = {nodes = 8}
+"""
+
+
 @pytest.mark.slow
-def test_a_real_sweep_is_the_same_in_one_process_and_in_two(sweep_file, tmp_path, spinloom, small_run):
-    """Its first point is the experiment itself."""
-    path = sweep_file('[sweep]\n"generate.seed" = [0, 1]\n')
+def test_a_real_sweep_is_the_same_in_one_process_and_in_two(sweep_file, tmp_path, spinloom):
+    path = sweep_file("")
+    path.write_text(TINY)
     tables = []
     for workers in (1, 2):
         out = tmp_path / f"out{workers}"
@@ -269,8 +299,7 @@ def test_a_real_sweep_is_the_same_in_one_process_and_in_two(sweep_file, tmp_path
         assert "report:" in (out / "points" / "0001.log").read_text()
         assert tomllib.loads((out / "inputs" / "0001.toml").read_text())["generate"]["seed"] == 1
     pd.testing.assert_frame_equal(*tables)
-    alone = figures_of(json.loads((small_run / "summary.json").read_text()))
-    assert tables[0]["sine.nrmse_reduced"][0] == pytest.approx(alone["sine.nrmse_reduced"], rel=1e-6)
+    assert tables[0]["sine.nrmse_full"].max() < 0.2
 
 
 def test_no_table_is_told(tmp_path):
