@@ -2,14 +2,18 @@
 
 import json
 import math
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import tomllib
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from spinloom.device_models.errors import SpinloomError
@@ -237,6 +241,52 @@ def test_a_cluster_that_is_lost_leaves_what_is_finished(
     assert outcome.code == 0, outcome.err
     assert f"{done} of 6 points: done before, kept" in outcome.err
     assert pd.read_csv(out / "sweep.csv")["sine.nrmse_full"].tolist() == [k / 100 for k in range(6)]
+
+
+QUICKLY = """
+import sys, parts_of_work
+from spinloom.workflows import sweep
+from spinloom.workflows.cli import main
+sweep.run_point = parts_of_work.point
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("parts")
+def test_a_sweep_that_is_killed_goes_on_and_no_process_is_left(sweep_file, tmp_path):
+    """Kill -9, some time after the first points; undisturbed, the same table."""
+    rng, path, kills = np.random.default_rng(5), sweep_file(SEEDS), 0
+    command = [sys.executable, "-c", QUICKLY, "sweep", str(path), "--workers", "2", "--out"]
+    out = tmp_path / "out"
+    while kills < 3:
+        run = subprocess.Popen([*command, str(out)], stderr=subprocess.DEVNULL, start_new_session=True)
+        before = len(list(out.glob("points/*.json")))
+        while run.poll() is None and len(list(out.glob("points/*.json"))) <= before:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.3))
+        run.kill()
+        kills += run.wait() != 0
+        deadline = time.monotonic() + 30
+        while left := [p for p in psutil.process_iter() if _session(p.pid) == run.pid and p.status() != "zombie"]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+        if run.returncode == 0:
+            break
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert kills
+    subprocess.run([*command, str(tmp_path / "undisturbed")], check=True, capture_output=True, timeout=200)
+    tables = [pd.read_csv(folder / "sweep.csv") for folder in (out, tmp_path / "undisturbed")]
+    pd.testing.assert_frame_equal(*tables)
+    assert max(len(list(folder.iterdir())) for folder in (out / "points").glob("000?")) <= 1 + kills
+
+
+def _session(process):
+    try:
+        return os.getsid(process)
+    except ProcessLookupError:
+        return None
 
 
 def test_a_folder_with_other_files_is_left_alone(sweep_file, tmp_path, refused):
