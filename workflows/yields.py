@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,13 @@ from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Weights, draw
 from spinloom.networks.training import learn
 from spinloom.networks.trials import clock_ticks, generate
-from spinloom.reduced_models.model import CalibratedModel
+from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows import figures
 from spinloom.workflows.baselines import without_magnets
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.settings import GenerateSettings
 from spinloom.workflows.train import targets
+from spinloom.workflows.workers import open_workers
 
 HOW = {
     "each": "trained on each chip",
@@ -68,6 +69,7 @@ def yield_stage(
     seed: int = 0,
     nrmse: tuple[float, ...] = (),
     baselines: bool = True,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, Any]:
     """Errors of many chips against the spread of their junctions.
 
@@ -91,6 +93,8 @@ def yield_stage(
         largest error of each task; a quarter more than that of equal junctions if not given
     baselines : bool
         whether the same networks are trained without magnets too
+    elsewhere : Elsewhere, optional
+        processes that chips are spread over; this one, if not given
 
     Returns
     -------
@@ -113,7 +117,9 @@ def yield_stage(
             "spread: expected one above 0 of some parameter, got none; give --spread, or an experiment with a [spread]"
         )
     files.check_writable(out)
-    rows = list(_rows(model, settings, spread, factors, chips, seed))
+    rows = list(_rows(model, settings, spread, factors, chips, seed, elsewhere))
+    # As one process gives them, whoever was first.
+    rows.sort(key=lambda row: (row["factor"], row["chip"] // _TOGETHER, tuple(HOW).index(row["how"])))
     table = pd.DataFrame(rows)
     with files.written_whole(out) as temporary:
         table.to_csv(temporary, index=False)
@@ -150,6 +156,7 @@ def _rows(
     factors: tuple[float, ...],
     chips: int,
     seed: int,
+    elsewhere: Elsewhere | None,
 ) -> Iterator[dict[str, Any]]:
     """Errors, row by row."""
     nodes, steps = settings.topology.nodes, len(factors) * -(-chips // _TOGETHER)
@@ -158,14 +165,81 @@ def _rows(
         nominal = equal.trained()
         yield from equal.judged(nominal, {"how": "each", "factor": 0.0}, 0)
         advance(1)
+        parts: list[Part] = []
         for factor in factors:
             drawn = factor * np.stack([spread.draw(nodes, 1000 * seed + chip) for chip in range(chips + SHOWN)])
-            several = Batch.of(model, settings, drawn[chips:]).trained_together()
-            for at in range(0, chips, _TOGETHER):
-                batch = Batch.of(model, settings, drawn[at : min(at + _TOGETHER, chips)])
-                for how, w_out in (("each", batch.trained()), ("nominal", nominal), ("several", several)):
-                    yield from batch.judged(w_out, {"how": how, "factor": factor}, at)
-                advance(1)
+            copied = {"nominal": nominal, "several": Batch.of(model, settings, drawn[chips:]).trained_together()}
+            firsts = range(0, chips, _TOGETHER)
+            parts += [Part(factor, at, drawn[at : min(at + _TOGETHER, chips)], copied) for at in firsts]
+        here = (part.rows(model, settings) for part in parts)
+        for rows in here if elsewhere is None else elsewhere.rows(settings, parts):
+            yield from rows
+            advance(1)
+
+
+class Part(NamedTuple):
+    """Some chips of one spread, each with its own read-out and with those that are copied.
+
+    Attributes
+    ----------
+    factor : float
+    first : int
+        number of the first chip
+    drawn : (chips, N, parameters) ndarray
+        how their junctions differ
+    copied : dict of str to ndarray
+        read-outs by how they were trained
+    """
+
+    factor: float
+    first: int
+    drawn: np.ndarray
+    copied: dict[str, np.ndarray]
+
+    def rows(self, model: CalibratedModel, settings: GenerateSettings) -> list[dict[str, Any]]:
+        """Their errors."""
+        batch = Batch.of(model, settings, self.drawn)
+        found: list[dict[str, Any]] = []
+        for how, w_out in {"each": batch.trained(), **self.copied}.items():
+            found += batch.judged(w_out, {"how": how, "factor": self.factor}, self.first)
+        return found
+
+
+class Elsewhere(NamedTuple):
+    """Processes that chips are spread over, as :func:`spinloom.workflows.workers.open_workers` takes them.
+
+    Attributes
+    ----------
+    model : path
+        of the model, which every process reads
+    workers : int, optional
+    scheduler : str, optional
+    """
+
+    model: Path
+    workers: int | None = None
+    scheduler: str | None = None
+
+    def rows(self, settings: GenerateSettings, parts: list[Part]) -> Iterator[list[dict[str, Any]]]:
+        """Errors of all parts as they come.
+
+        Raises
+        ------
+        SpinloomError
+            if one fails
+        """
+        given = {"model": str(self.model.resolve()), "settings": settings.model_dump(mode="json")}
+        with open_workers(self.workers, self.scheduler, len(parts)) as workers:
+            for done in workers.map(part_of_yield, [{**given, "part": tuple(part)} for part in parts]):
+                if done.error:
+                    part = parts[done.number]
+                    raise SpinloomError(f"chips from {part.first} on, {part.factor:g} times the spread: {done.error}")
+                yield done.value
+
+
+def part_of_yield(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """One part on a worker: ``model`` (path), ``settings``, ``part``."""
+    return Part(*given["part"]).rows(load_model(given["model"]), GenerateSettings.model_validate(given["settings"]))
 
 
 @dataclass(frozen=True, eq=False)

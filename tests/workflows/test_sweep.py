@@ -2,14 +2,18 @@
 
 import json
 import math
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import tomllib
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from spinloom.device_models.errors import SpinloomError
@@ -239,6 +243,52 @@ def test_a_cluster_that_is_lost_leaves_what_is_finished(
     assert pd.read_csv(out / "sweep.csv")["sine.nrmse_full"].tolist() == [k / 100 for k in range(6)]
 
 
+QUICKLY = """
+import sys, parts_of_work
+from spinloom.workflows import sweep
+from spinloom.workflows.cli import main
+sweep.run_point = parts_of_work.point
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("parts")
+def test_a_sweep_that_is_killed_goes_on_and_no_process_is_left(sweep_file, tmp_path):
+    """Kill -9, some time after the first points; undisturbed, the same table."""
+    rng, path, kills = np.random.default_rng(5), sweep_file(SEEDS), 0
+    command = [sys.executable, "-c", QUICKLY, "sweep", str(path), "--workers", "2", "--out"]
+    out = tmp_path / "out"
+    while kills < 3:
+        run = subprocess.Popen([*command, str(out)], stderr=subprocess.DEVNULL, start_new_session=True)
+        before = len(list(out.glob("points/*.json")))
+        while run.poll() is None and len(list(out.glob("points/*.json"))) <= before:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.3))
+        run.kill()
+        kills += run.wait() != 0
+        deadline = time.monotonic() + 30
+        while left := [p for p in psutil.process_iter() if _session(p.pid) == run.pid and p.status() != "zombie"]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+        if run.returncode == 0:
+            break
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert kills
+    subprocess.run([*command, str(tmp_path / "undisturbed")], check=True, capture_output=True, timeout=200)
+    tables = [pd.read_csv(folder / "sweep.csv") for folder in (out, tmp_path / "undisturbed")]
+    pd.testing.assert_frame_equal(*tables)
+    assert max(len(list(folder.iterdir())) for folder in (out / "points").glob("000?")) <= 1 + kills
+
+
+def _session(process):
+    try:
+        return os.getsid(process)
+    except ProcessLookupError:
+        return None
+
+
 def test_a_folder_with_other_files_is_left_alone(sweep_file, tmp_path, refused):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("precious")
@@ -256,10 +306,40 @@ def test_figures_of_chips_have_their_worst(small_run):
     assert found["sine.nrmse_full_worst"] == 0.3
 
 
+TINY = """
+name = "tiny"
+device = "coarse.toml"
+engine = "embedded"
+model = "flow_map"
+reach = 1.0
+baselines = false
+finish = "none"
+[sweep]
+"generate.seed" = [0, 1]
+[calibration]
+trajectories = 12
+duration = 1.5e-9
+grades = []
+[generate]
+tasks = ["sine"]
+period_ticks = 48
+free_periods = 6
+full_periods = 3
+topology = {nodes = 8}
+training = {method = "ridge", teacher_periods = 20}
+[recognise]
+period_ticks = 40
+train_trials = 40
+test_trials = 40
+full_trials = 4
+topology = {nodes = 8}
+"""
+
+
 @pytest.mark.slow
-def test_a_real_sweep_is_the_same_in_one_process_and_in_two(sweep_file, tmp_path, spinloom, small_run):
-    """Its first point is the experiment itself."""
-    path = sweep_file('[sweep]\n"generate.seed" = [0, 1]\n')
+def test_a_real_sweep_is_the_same_in_one_process_and_in_two(sweep_file, tmp_path, spinloom):
+    path = sweep_file("")
+    path.write_text(TINY)
     tables = []
     for workers in (1, 2):
         out = tmp_path / f"out{workers}"
@@ -269,8 +349,7 @@ def test_a_real_sweep_is_the_same_in_one_process_and_in_two(sweep_file, tmp_path
         assert "report:" in (out / "points" / "0001.log").read_text()
         assert tomllib.loads((out / "inputs" / "0001.toml").read_text())["generate"]["seed"] == 1
     pd.testing.assert_frame_equal(*tables)
-    alone = figures_of(json.loads((small_run / "summary.json").read_text()))
-    assert tables[0]["sine.nrmse_reduced"][0] == pytest.approx(alone["sine.nrmse_reduced"], rel=1e-6)
+    assert tables[0]["sine.nrmse_full"].max() < 0.2
 
 
 def test_no_table_is_told(tmp_path):

@@ -44,7 +44,6 @@ def test_a_worker_that_is_killed_is_replaced_and_its_part_repeated(parts, tmp_pa
     assert [done.error for done in found] == [""] * 6
     assert killed != found[victim].value
     assert len(list(tmp_path.glob(f"{victim}.*"))) == 2
-    assert len({done.value for done in found}) >= 2
 
 
 def wait_for_another(folder, finished):

@@ -11,7 +11,7 @@ from spinloom.reduced_models.model import save_model
 from spinloom.workflows import echo_state, yields
 from spinloom.workflows.baselines import KINDS
 from spinloom.workflows.settings import GenerateSettings
-from spinloom.workflows.yields import Batch, yield_stage
+from spinloom.workflows.yields import Batch, Elsewhere, yield_stage
 
 NODES, TASKS = 4, ("sine", "triangle")
 SPREAD = Spread(diameter=0.03, RA=0.05, offset=0.02)
@@ -104,7 +104,7 @@ def test_a_readout_that_is_copied_is_worse_than_one_that_is_trained(different, e
 def known(monkeypatch):
     """Errors that are known: in proportion to the factor; those of chip 9 of ten are twice as large."""
 
-    def rows(model, settings, spread, factors, chips, seed):
+    def rows(model, settings, spread, factors, chips, seed, elsewhere):
         for task, error in (("sine", 0.1), ("triangle", 0.2)):
             yield {"how": "each", "factor": 0.0, "task": task, "chip": 0, "nrmse": error}
             for factor in factors:
@@ -203,3 +203,15 @@ def test_a_mistake_is_told_before_anything_is_written(refused, files, options, t
 def test_chips_that_do_not_differ_have_no_yield(refused, files):
     how = ("--experiment", files / "equal.toml", "--out", files / "y.csv")
     refused("yield", files / "model.nc", *how, told="spread: expected one above 0 of some parameter, got none")
+
+
+@pytest.mark.slow
+def test_chips_spread_over_processes_have_the_same_errors(wafer_model, tmp_path, monkeypatch):
+    """Also where their order is another; read-outs come from this process, and so do what they are tried on."""
+    save_model(wafer_model, tmp_path / "model.nc")
+    tables = []
+    monkeypatch.setattr(yields, "PERIODS", 40)  # as the other processes have it
+    for name, elsewhere in (("here", None), ("there", Elsewhere(tmp_path / "model.nc", 2))):
+        found = yield_stage(wafer_model, SETTINGS, SPREAD, (1.0,), 11, tmp_path / f"{name}.csv", elsewhere=elsewhere)
+        tables.append(pd.read_csv(found["out"]))
+    pd.testing.assert_frame_equal(*tables, rtol=1e-6)

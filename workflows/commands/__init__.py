@@ -41,6 +41,10 @@ NetworkTemperature = Annotated[
     float | None, typer.Option(min=0.0, max=1500.0, help="Of all nodes (K). [default: the model's]")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the fixed weights.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Of a scheduler of Dask, tcp://HOST:PORT: its workers do the work."),
+]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent weights.")]
 Density = Annotated[float | None, typer.Option(help="Share of recurrent weights that are not zero. [default: 0.3]")]

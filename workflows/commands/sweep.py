@@ -7,15 +7,11 @@ from typing import Annotated
 
 import typer
 
-from spinloom.workflows.commands import Json, Oommf, Temperature, app
+from spinloom.workflows.commands import Json, Oommf, Scheduler, Temperature, app
 from spinloom.workflows.console import emit, show
 
 Workers = Annotated[
     int | None, typer.Option(help="Processes on this machine. [default: a core each; one where there is a GPU]")
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Of a scheduler of Dask, tcp://HOST:PORT: its workers do the work."),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spinloom.workflows.commands import Baselines, Device, Engine, Json, Nodes, Oommf, Temperature, app
+from spinloom.workflows.commands import Baselines, Device, Engine, Json, Nodes, Oommf, Scheduler, Temperature, app
 from spinloom.workflows.console import emit, say
 
 
@@ -181,6 +181,8 @@ def yield_(
     nodes: Nodes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the chips.")] = 0,
     baselines: Baselines = True,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine that chips are spread over.")] = 1,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Errors of many chips against the spread of their junctions: each trained, or a read-out copied to all.
@@ -191,13 +193,15 @@ def yield_(
     from spinloom.reduced_models.model import load_model
     from spinloom.workflows.calibrate import read_spread
     from spinloom.workflows.settings import load_experiment, override
-    from spinloom.workflows.yields import read_factors, yield_stage
+    from spinloom.workflows.yields import Elsewhere, read_factors, yield_stage
 
     wanted, _ = load_experiment(experiment)
     settings = wanted.generate
     settings = override(settings, topology=override(settings.topology, nodes=nodes).model_dump())
     differ = wanted.spread if spread is None else read_spread(spread)
     how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ()), "baselines": baselines}
+    if workers > 1 or scheduler is not None:
+        how["elsewhere"] = Elsewhere(model, workers if workers > 1 else None, scheduler)
     emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, **how), as_json)
 
 
