@@ -32,8 +32,10 @@ from spinloom.workflows.page.plots import (
 )
 from spinloom.workflows.summary import CHIP
 
-MOST_OUTPUTS, MOST_SIGNALS = 300_000, 200_000
+MOST_OUTPUTS, MOST_SIGNALS = 300_000, 300_000
 """About how many numbers of outputs and of junctions a page keeps; a number is five bytes of it."""
+LEAST_PERIODS = 2
+"""Of the signals of junctions, however many there are."""
 MOST_NOISES = 8
 """How many of the noises can be chosen."""
 FIRST_PERIODS = 5
@@ -245,7 +247,7 @@ def _junctions_of(
     """Signals and drive of one junction, and a table of all."""
     period = record.sizes["period_tick"]
     values = (len(runs) + 1) * record.sizes["network"] * record.sizes["node"] * period
-    periods = int(np.clip(MOST_SIGNALS // values, 1, max(1, record.sizes["tick"] // period)))
+    periods = min(max(MOST_SIGNALS // values, LEAST_PERIODS), max(1, record.sizes["tick"] // period))
     ticks, order = slice(0, periods * period), ("network", "node", "tick")
     t = record["t"].values[ticks] * 1e9
     signals = {run: record[f"r_{run}"].transpose(*order).values for run in runs}
