@@ -14,7 +14,7 @@ import pandas as pd
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.readout import conductance
-from spinloom.device_models.texts import as_numbers
+from spinloom.device_models.texts import as_numbers, shown
 
 DRIVE_UNITS = ("u", "A/m2", "A", "V")
 """Units of a drive: share of J_max, current density, current, voltage across the junction."""
@@ -22,6 +22,8 @@ SIGNAL_UNITS = ("r", "ohm", "V")
 """Units of a signal: m . e_read, resistance, voltage at a stated current."""
 LARGEST = 1e50
 """Value of a trace, in any unit."""
+NAME = 200
+"""Letters of a column's name."""
 PREAMBLE = 200
 """Lines in which the numbers of a file have to begin."""
 MOST_BYTES = 500_000_000
@@ -113,7 +115,9 @@ def read_table(path: str | Path, columns: Sequence[str] | int) -> Table:
             f"{path}: no line with {wanted} numbers among the first {len(head)}; expected a CSV of time (s), drive "
             "and signal"
         )
-    above = [] if at == 0 else [field.strip().strip('"') for field in head[at - 1].strip("#\r\n ").split(separator)]
+    above = (
+        [] if at == 0 else [field.strip().strip('"')[:NAME] for field in head[at - 1].strip("#\r\n ").split(separator)]
+    )
     names = tuple(above if len(above) == len(fields) else [str(k + 1) for k in range(len(fields))])
     which = list(range(wanted)) if isinstance(columns, int) else [_place(path, names, name) for name in columns]
     try:
@@ -175,7 +179,9 @@ def _place(path: Path, names: tuple[str, ...], name: str) -> int:
         return names.index(name)
     if name.isdigit() and 1 <= int(name) <= len(names):
         return int(name) - 1
-    raise SpinloomError(f"{path}: no column {name!r}; expected one of {', '.join(names)}, or a number from 1")
+    raise SpinloomError(
+        f"{path}: no column {shown(name)}; expected one of {', '.join(names)[:1000]}, or a number from 1"
+    )
 
 
 def drive_of(card: DeviceCard, values: np.ndarray, unit: str) -> np.ndarray:

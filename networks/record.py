@@ -177,7 +177,9 @@ def load_record(path: str | Path) -> xr.Dataset:
         if missing:
             raise ValueError(f"expected a variable {missing[0]}")
         for name in map(str, record.data_vars):
-            dims = _DIMS.get(name, _DIMS.get(name.split("_")[0]))
+            head, *rest = name.split("_")
+            # Of several noises side by side (z_full_seeds) there is one dimension more, and nothing reads them here.
+            dims = _DIMS.get(name, _DIMS.get(head) if len(rest) == 1 else None)
             if dims and (record[name].dims != dims or record[name].dtype.kind not in "iuf"):
                 raise ValueError(f"expected numbers with dimensions {dims} in {shown(name)}")
         if "periods" in record:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
@@ -179,3 +180,26 @@ def test_a_run_that_ended_before_its_first_tick_keeps_the_finished_ones(networks
     save_unfinished(path, SCALE, {"sine": runs["full"]}, networks[1:], [], {"engine": "oommf"})
     found = files.load(path, "cosimulation-partial", 3)
     assert set(found.data_vars) == {"z_sine", "r_sine"}
+
+
+def test_a_record_of_several_noises_is_read(record, tmp_path):
+    several = record.assign(z_full_seeds=(("seed_full", "tick", "network", "output"), record["z_full"].values[None]))
+    save_record(several, tmp_path / "record.nc")
+    assert load_record(tmp_path / "record.nc")["z_full_seeds"].ndim == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda record: record.drop_vars("z_full"), "expected a variable z_full"),
+        (lambda record: record.assign(r_full=(("tick",), record["t"].values)), "expected numbers with dimensions"),
+        (lambda record: record.assign_coords(network=["a", "a"]), "expected a name of its own for each network"),
+        (lambda record: record.drop_vars("network"), "expected the names of the networks"),
+        (lambda record: record.assign_attrs(networks="["), "networks: not valid JSON"),
+        (lambda record: xr.Dataset(record.variables, attrs={"networks": "{}"}), "expected an attribute engine"),
+    ],
+)
+def test_a_record_that_is_not_whole(record, tmp_path, change, told):
+    save_record(change(record), tmp_path / "record.nc")
+    with pytest.raises(SpinloomError, match=rf"record\.nc: not a whole record \({told}.*; run the networks again"):
+        load_record(tmp_path / "record.nc")
