@@ -14,11 +14,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c '$(SUITABLE)' >/dev/null 2>&1 && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo results test lint coverage docs clean distclean
+.PHONY: help install demo results test test-all lint coverage docs clean distclean
 
 help: ## show this list
 	@echo "Spinloom. Targets:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 @\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 @\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo "Needs Python 3.11 or newer; PYTHON=python3.12 chooses the interpreter that $(VENV) is made with."
 
 install: $(STAMP) ## make .venv and install Spinloom in it, with the versions of constraints.txt
@@ -67,10 +67,12 @@ results: install ## the tables of docs/results.md; what is finished is not done 
 	$(BIN)/spinloom bench $(MODEL) --tasks narma10,memory,mackey-glass,sine-square --nodes 40 \
 		--temperature 300 --full 100 --out $(RESULTS)/warm
 	$(BIN)/spinloom bench $(MODEL) --tasks narma10 --nodes 5,10,20,40,100,200,400 --out $(RESULTS)/sizes
-	$(BIN)/spinloom bench $(MODEL) --tasks narma10 --budget 100 --out $(RESULTS)/tuned
 
-test: install ## run all tests
-	$(BIN)/python -m pytest
+test: install ## run the tests, without those that take long
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install ## run all tests, and 200,000 spoilt files
+	SPINLOOM_CASES=200000 $(BIN)/python -m pytest
 
 lint: install ## check style, format and types
 	$(BIN)/ruff check .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +9,17 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from spinloom.device_models import files
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import DeviceCard, explain
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.groups import trajectories
 from spinloom.device_models.node import Engine
 from spinloom.device_models.spread import PARAMETERS, Spread, vary
+from spinloom.device_models.texts import json_object
+from spinloom.device_models.trajectory_store import TrajectoryStore
 
 KIND, FORMAT = "calibration", 1
 CYCLE = ("noise", "holds", "chirp", "tones", "tones", "steps", "tones", "noise")
@@ -86,7 +88,10 @@ class Protocol(BaseModel):
         >>> Protocol.from_json('{"trajectories": 40}').grades
         ()
         """
-        return cls.model_validate({"grades": (), **json.loads(text)})
+        try:
+            return cls.model_validate({"grades": (), **json_object(text, "stored protocol")})
+        except ValidationError as error:
+            raise SpinloomError(explain(error, "stored protocol")) from None
 
     @property
     def n_trajectories(self) -> int:
@@ -184,6 +189,7 @@ def calibrate(
     protocol: Protocol,
     progress: Callable[[float], None] | None = None,
     design: Design | None = None,
+    store: TrajectoryStore | None = None,
 ) -> xr.Dataset:
     """Drive a batch of full micromagnetic devices by the protocol.
 
@@ -197,6 +203,8 @@ def calibrate(
         called with the number of ticks just done
     design : Design, optional
         the devices of a population; without it, all are that of the card
+    store : TrajectoryStore, optional
+        where trajectories are looked for, and kept as they come
 
     Returns
     -------
@@ -211,16 +219,15 @@ def calibrate(
     relaxed = engine.equilibria[0]
     start = relaxed[card.geometry.mask()].mean(axis=0)
     device = None if design is None else np.arange(len(u)) % len(design.deviations)
-    which = None if device is None else 1 + device
-    held = np.full(protocol.n_ticks, protocol.tick)
-    _, m = engine.play(held, u.T, progress=progress, devices=which, seed=protocol.seed)
+    which = np.zeros(len(u), dtype=int) if device is None else 1 + device
+    m = trajectories(engine, which, u, protocol.seed, store, progress)
     wall = time.perf_counter() - began
     dataset = xr.Dataset(
         {
             "u": (("trajectory", "tick"), u, {"units": "1", "long_name": "drive J / J_max, held for the tick"}),
             "m": (
                 ("trajectory", "tick", "component"),
-                m.transpose(1, 0, 2),
+                m,
                 {"units": "1", "long_name": "average magnetisation <m> at the end of the tick"},
             ),
             "m_start": (("component",), start, {"units": "1", "long_name": "<m> at equilibrium"}),
@@ -278,46 +285,78 @@ def load_calibration(path: str | Path) -> xr.Dataset:
         if the file is missing, truncated, of another kind or holds values that are not finite
     """
     dataset = files.load(path, KIND, FORMAT)
-    for name, dims in {"u": ("trajectory", "tick"), "m": ("trajectory", "tick", "component")}.items():
-        if name not in dataset or dataset[name].dims != dims:
-            raise SpinloomError(f"{path}: expected a variable {name} with dimensions {dims}")
-        if not np.isfinite(dataset[name].values).all():
-            raise SpinloomError(f"{path}: variable {name} has values that are not finite; calibrate again")
+    try:
+        return _whole(dataset)
+    except SpinloomError as error:
+        raise SpinloomError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise SpinloomError(f"{path}: not a whole calibration set ({error!r:.300}); calibrate again") from None
+
+
+def _whole(dataset: xr.Dataset) -> xr.Dataset:
+    """A calibration set whose parts belong together."""
+    expect_finite(dataset, "u", "trajectory", "tick")
+    expect_finite(dataset, "m", "trajectory", "tick", "component")
+    expect_finite(dataset, "m_start", "component")
+    for name, most in (("u", 1 + 1e-6), ("m", 2.0), ("m_start", 2.0)):
+        largest = float(np.abs(dataset[name].values).max(initial=0))
+        if largest > most:
+            raise SpinloomError(f"{name}: expected values within {most:g}, got {largest:g}; calibrate again")
+    if dataset.sizes["component"] != 3 or not dataset.sizes["tick"] or not dataset.sizes["trajectory"]:
+        raise SpinloomError(f"expected trajectories of <m> with 3 components, got {dict(dataset.sizes)}")
     if "deviation" in dataset:
-        dataset = _checked_population(dataset, path)
+        dataset = _checked_population(dataset)
     if "signal" in dataset:
-        _check_measured(dataset, path)
+        _check_measured(dataset)
     for name in ("card", "tick_s", "engine", "protocol"):
         if name not in dataset.attrs:
-            raise SpinloomError(f"{path}: expected an attribute {name}; calibrate again")
-    DeviceCard.from_json(dataset.attrs["card"])
+            raise SpinloomError(f"expected an attribute {name}; calibrate again")
+    tick = float(dataset.attrs["tick_s"])
+    if not 1e-14 < tick < 1e-7:
+        raise SpinloomError(f"tick_s: expected 1e-14 to 1e-7 s, got {tick:g}; calibrate again")
+    card = DeviceCard.from_json(dataset.attrs["card"])
+    json_object(dataset.attrs["protocol"], "protocol")
+    if "field_start" in dataset:
+        expect_finite(dataset, "field_start", "x", "y", "z", "component")
+        if dataset["field_start"].shape[:3] != card.geometry.shape_cells:
+            raise SpinloomError(f"field_start: expected the cells of {card.name}, got {dataset['field_start'].shape}")
     dataset = dataset.assign_coords(amplitude=("trajectory", amplitudes(dataset), AMPLITUDE))
-    _check_amplitude(dataset["amplitude"], path)
+    _check_amplitude(dataset["amplitude"])
     return dataset
 
 
-def _check_measured(dataset: xr.Dataset, path: str | Path) -> None:
+def expect_finite(dataset: xr.Dataset, name: str, *dims: str) -> None:
+    """A variable of numbers with certain dimensions.
+
+    Raises
+    ------
+    SpinloomError
+        for another, or one with values that are not finite
+    """
+    if name not in dataset or dataset[name].dims != dims:
+        raise SpinloomError(f"expected a variable {name} with dimensions {dims}")
+    values = dataset[name].values
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise SpinloomError(f"variable {name} has values that are not finite; make the file again")
+
+
+def _check_measured(dataset: xr.Dataset) -> None:
     """Of measured traces: the signals, where each begins, and the read-out between."""
-    for name, dims in {"signal": ("trajectory", "tick"), "m_first": ("trajectory", "component")}.items():
-        if name not in dataset or dataset[name].dims != dims or not np.isfinite(dataset[name].values).all():
-            raise SpinloomError(f"{path}: expected a finite variable {name} with dimensions {dims}; measure again")
-    try:
-        told = json.loads(dataset.attrs.get("measured", ""))
-        whole = all(np.isfinite(float(told[name])) for name in ("gain", "offset", "delay_s"))
-    except (TypeError, KeyError, ValueError):
-        whole = False
-    if not whole:
-        raise SpinloomError(f"{path}: expected an attribute measured with gain, offset and delay_s; measure again")
+    expect_finite(dataset, "signal", "trajectory", "tick")
+    expect_finite(dataset, "m_first", "trajectory", "component")
+    told = json_object(dataset.attrs.get("measured", ""), "measured")
+    if not all(np.isfinite(float(told[name])) for name in ("gain", "offset", "delay_s")):
+        raise SpinloomError("expected an attribute measured with gain, offset and delay_s; measure again")
 
 
-def _checked_population(dataset: xr.Dataset, path: str | Path) -> xr.Dataset:
+def _checked_population(dataset: xr.Dataset) -> xr.Dataset:
     """A population's set, its deviations by the columns of today."""
-    for name in ("m_start_each", "held_out"):
-        if name not in dataset:
-            raise SpinloomError(f"{path}: expected a variable {name}; calibrate again")
+    expect_finite(dataset, "deviation", "trajectory", "parameter")
+    expect_finite(dataset, "m_start_each", "trajectory", "component")
+    expect_finite(dataset, "held_out", "trajectory")
     told = str(dataset["deviation"].attrs.get("parameters", "")).split(",")
-    if set(told) != set(PARAMETERS):
-        raise SpinloomError(f"{path}: deviation: expected {', '.join(PARAMETERS)}, got {', '.join(told)}")
+    if set(told) != set(PARAMETERS) or len(told) != dataset.sizes["parameter"]:
+        raise SpinloomError(f"deviation: expected {', '.join(PARAMETERS)}, got {', '.join(told)[:200]}")
     return dataset.isel(parameter=[told.index(name) for name in PARAMETERS])
 
 
@@ -328,12 +367,12 @@ def amplitudes(dataset: xr.Dataset) -> np.ndarray:
     return dataset["amplitude"].values
 
 
-def _check_amplitude(amplitude: xr.DataArray, path: str | Path) -> None:
+def _check_amplitude(amplitude: xr.DataArray) -> None:
     if amplitude.dims != ("trajectory",):
-        raise SpinloomError(f"{path}: amplitude: expected one for each trajectory, got dimensions {amplitude.dims}")
+        raise SpinloomError(f"amplitude: expected one for each trajectory, got dimensions {amplitude.dims}")
     values = amplitude.values
     wrong = values[~((values > 0) & (values <= 1))]
     if len(wrong):
         raise SpinloomError(
-            f"{path}: amplitude: expected shares of J_max above 0 and at most 1, got {wrong[0]:g}; calibrate again"
+            f"amplitude: expected shares of J_max above 0 and at most 1, got {wrong[0]:g}; calibrate again"
         )

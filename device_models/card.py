@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +10,15 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.texts import json_object, read_toml, shown
 
 MU0 = 4e-7 * math.pi
 """Vacuum permeability (T m/A), the value that OOMMF uses."""
+
+MOST_CELLS = 200_000
+"""Cells of a mesh."""
+MOST_LINES = 40
+"""Mistakes that a message names, and letters of a field's name."""
 
 Vector = tuple[float, float, float]
 
@@ -59,9 +63,10 @@ class Geometry(_Section):
                 raise ValueError(
                     f"size along {axis} ({size:g} m) is {count:g} cells of {cell:g} m; expected a whole number of cells"
                 )
-        if math.prod(self.shape_cells) > 200_000:
+        if math.prod(self.shape_cells) > MOST_CELLS:
             raise ValueError(
-                f"the mesh has {math.prod(self.shape_cells)} cells; at most 200000 are supported: enlarge the cell"
+                f"the mesh has {math.prod(self.shape_cells)} cells; at most {MOST_CELLS} are supported: enlarge the "
+                "cell"
             )
         return self
 
@@ -191,11 +196,7 @@ class DeviceCard(_Section):
     @classmethod
     def from_json(cls, text: str) -> DeviceCard:
         """The inverse of :meth:`to_json`."""
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SpinloomError(f"stored device card: not valid JSON ({error})") from None
-        return parse_card(values, source="stored device card")
+        return parse_card(json_object(text, "stored device card"), source="stored device card")
 
 
 _UNITS = {
@@ -226,8 +227,9 @@ def explain(error: ValidationError, source: str) -> str:
     text : str
     """
     lines = []
-    for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"])
+    errors = error.errors()
+    for item in errors[:MOST_LINES]:
+        field = ".".join(str(part)[:MOST_LINES] for part in item["loc"])
         if item["type"] == "missing":
             line = f"{field}: missing; add it"
         elif item["type"] == "extra_forbidden":
@@ -235,10 +237,12 @@ def explain(error: ValidationError, source: str) -> str:
         else:
             line = f"{field}: {item['msg']}".removeprefix(": ")
             if not isinstance(item["input"], dict):
-                line += f"; got {item['input']!r}"
+                line += f"; got {shown(item['input'])}"
             unit = next((text for key, text in _UNITS.items() if field.startswith(key)), None)
             line += f" ({unit})" if unit else ""
         lines.append(line)
+    if len(errors) > MOST_LINES:
+        lines.append(f"and {len(errors) - MOST_LINES} more")
     return f"{source}: " + "\n  ".join(lines)
 
 
@@ -254,19 +258,6 @@ def parse_card(values: dict[str, Any], source: str = "device card") -> DeviceCar
         return DeviceCard.model_validate(values)
     except ValidationError as error:
         raise SpinloomError(explain(error, source)) from None
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file, with the user's mistakes told plainly."""
-    path = Path(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpinloomError(f"{path}: no such file; expected a TOML file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise SpinloomError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpinloomError(f"{path}: not valid TOML: {error}") from None
 
 
 def expect_cold(card: DeviceCard, what: str) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.texts import numbers, read_csv
 
 KINDS = ("noise", "holds", "chirp", "tones", "steps")
 """The kinds of calibration drive, in the order in which a protocol cycles through them."""
+SHORTEST, LONGEST = 1e-15, 1e-6
+"""How long a value may be held (s)."""
+LARGEST = 1e100
+"""Value of a series, which is scaled to +-1."""
 
 
 def calibration_drive(kind: str, n_ticks: int, tick: float, rng: np.random.Generator) -> np.ndarray:
@@ -78,24 +82,6 @@ def calibration_drive(kind: str, n_ticks: int, tick: float, rng: np.random.Gener
     return np.clip(u, -1, 1)
 
 
-def _read_csv(path: Path, expected: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, skipinitialspace=True, comment="#")
-    except FileNotFoundError:
-        raise SpinloomError(f"{path}: no such file; expected a CSV with {expected}") from None
-    except (OSError, ValueError) as error:
-        raise SpinloomError(f"{path}: not a readable CSV with {expected} ({error})") from None
-
-
-def _numbers(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
-    values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        got = table[column].iloc[bad[0]]
-        raise SpinloomError(f"{path}: column {column}, row {bad[0] + 1}: expected a finite number, got {str(got)!r}")
-    return values
-
-
 def read_waveform(path: str | Path, tick: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """A drive to replay: columns ``t_s,u``, or ``u`` alone with a tick.
 
@@ -123,15 +109,15 @@ def read_waveform(path: str | Path, tick: float | None = None) -> tuple[np.ndarr
         for missing columns, non-numbers, unsorted times or drives outside [-1, 1]
     """
     path = Path(path)
-    table = _read_csv(path, "columns t_s,u (or u alone with --tick; that of an oscilloscope needs --drive-unit too)")
+    table = read_csv(path, "columns t_s,u (or u alone with --tick; that of an oscilloscope needs --drive-unit too)")
     if "u" not in table:
         raise SpinloomError(
-            f"{path}: no column 'u'; expected t_s,u or u alone, got {', '.join(map(str, table.columns))} (that of an "
-            "oscilloscope is read with --drive-unit and --tick)"
+            f"{path}: no column 'u'; expected t_s,u or u alone, got {', '.join(map(str, table.columns))[:200]} "
+            "(that of an oscilloscope is read with --drive-unit and --tick)"
         )
     if len(table) == 0:
         raise SpinloomError(f"{path}: no rows; expected at least one drive")
-    u = _numbers(path, table, "u")
+    u = numbers(path, table, "u")
     if np.abs(u).max() > 1:
         row = int(np.abs(u).argmax())
         raise SpinloomError(
@@ -140,14 +126,23 @@ def read_waveform(path: str | Path, tick: float | None = None) -> tuple[np.ndarr
     if "t_s" not in table:
         if tick is None:
             raise SpinloomError(f"{path}: no column 't_s'; add it, or give the duration of a row with --tick SECONDS")
+        if not SHORTEST <= tick <= LONGEST:
+            raise SpinloomError(f"tick: expected {SHORTEST:g} to {LONGEST:g} s, got {tick:g}")
         return np.full(len(u), float(tick)), u
-    t = _numbers(path, table, "t_s")
+    t = numbers(path, table, "t_s")
+    if np.abs(t).max() > 1:  # nor is there any use in what follows where differences overflow
+        raise SpinloomError(f"{path}: column t_s: expected times within 1 s, got {np.abs(t).max():g} s")
     begins = t[0] == 0 and len(t) > 1
     durations = np.diff(t, append=2 * t[-1] - t[-2]) if begins else np.diff(t, prepend=0.0)
     if (durations <= 0).any():
         row = int(np.argmax(durations <= 0))
         raise SpinloomError(f"{path}: column t_s, row {row + 1}: expected increasing times (s), got {t[row]:g}")
-    if tick is not None and np.abs(durations / tick - 1).max() > 1e-3:
+    if durations.min() < SHORTEST or durations.max() > LONGEST:
+        raise SpinloomError(
+            f"{path}: column t_s: expected holds of {SHORTEST:g} to {LONGEST:g} s, got {durations.min():g} to "
+            f"{durations.max():g} s; check that times are in s"
+        )
+    if tick is not None and not np.abs(durations / tick - 1).max() <= 1e-3:
         raise SpinloomError(
             f"{path}: --tick {tick:g} s, but its column t_s has holds of {durations.min():g} to {durations.max():g} s; "
             "leave --tick out"
@@ -169,17 +164,19 @@ def read_period(path: str | Path) -> np.ndarray:
         for a missing column, fewer than four values, non-numbers or a constant
     """
     path = Path(path)
-    table = _read_csv(path, "one column 'f', or f1,f2,... for several outputs")
+    table = read_csv(path, "one column 'f', or f1,f2,... for several outputs")
     numbered = [f"f{number}" for number in range(1, len(table.columns) + 1) if f"f{number}" in table]
     columns = ["f"] if "f" in table else numbered
     if not columns or columns not in (["f"], [f"f{number}" for number in range(1, len(columns) + 1)]):
         raise SpinloomError(
             f"{path}: no column 'f'; expected one period under the header f, or of several outputs under f1,f2,... "
-            f"from f1 on, got {', '.join(map(str, table.columns))}"
+            f"from f1 on, got {', '.join(map(str, table.columns))[:200]}"
         )
-    series = [_numbers(path, table, column) for column in columns]
+    series = [numbers(path, table, column) for column in columns]
     for column, f in zip(columns, series, strict=True):
-        if len(f) < 4 or np.ptp(f) == 0:
+        if np.abs(f).max(initial=0) > LARGEST:
+            raise SpinloomError(f"{path}: column {column}: expected values within {LARGEST:g}, got {np.abs(f).max():g}")
+        if len(f) < 4 or np.ptp(f) <= 1e-12 * np.abs(f).max():
             raise SpinloomError(
                 f"{path}: column {column}: expected at least 4 values that are not all equal, got {len(f)}"
             )

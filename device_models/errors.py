@@ -38,5 +38,22 @@ class UnfinishedError(SpinloomError):
     exit_code = 4
 
 
+class DivergedError(SpinloomError):
+    """A computation left the finite numbers.
+
+    Attributes
+    ----------
+    tick : int
+        the first at whose end something is not finite, from 0
+    member : int
+        of the batch, whatever it is a batch of
+    """
+
+    def __init__(self, message: str, tick: int, member: int) -> None:
+        super().__init__(message)
+        self.tick = tick
+        self.member = member
+
+
 class SpinloomWarning(UserWarning):
     """A result that is computed but should be looked at before it is used."""

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from spinloom.device_models import strangers
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import stamp
+
+_REFUSED = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG,
+)  # fmt: skip
+LOOKED_AT_S = 0.05
+"""For longer than it takes to look whether a folder is claimed."""
 
 
 @contextmanager
@@ -47,7 +55,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     except IsADirectoryError:
         raise SpinloomError(f"{path}: is a folder; choose a file name for the output") from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+        if error.errno not in _REFUSED:
             raise
         reason = os.strerror(error.errno).lower()
         raise SpinloomError(f"{path}: cannot be written ({reason}); free some space or choose another output") from None
@@ -83,7 +91,7 @@ def claimed(folder: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise SpinloomError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(handle)
     except BlockingIOError:
         os.close(handle)
         raise SpinloomError(f"{folder}: another run is at work here; wait for it, or choose another output") from None
@@ -96,12 +104,49 @@ def claimed(folder: str | Path) -> Iterator[Path]:
         os.close(handle)
 
 
+def _lock(handle: int) -> None:
+    for last in (False, False, True):
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if last:
+                raise
+            time.sleep(LOOKED_AT_S)  # perhaps somebody only looks whether it is free
+
+
+def busy(folder: str | Path) -> bool:
+    """Whether some process has claimed a folder.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with claimed(folder):
+    ...         during = busy(folder)
+    ...     during, busy(folder)
+    (True, False)
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None:
     """Write a data set as NetCDF with its kind, its format version and what made it."""
     dataset = dataset.assign_attrs(spinloom_kind=kind, spinloom_format=version, **stamp())
     packed = {name: {"zlib": True, "shuffle": True} for name, data in dataset.items() if data.ndim and data.size > 1000}
     # In memory first: HDF5 does not survive a disk that fills up while it writes.
     content = dataset.to_netcdf(engine="h5netcdf", encoding=packed)
+    strangers.vouch(content)
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
 
@@ -109,19 +154,18 @@ def save(dataset: xr.Dataset, path: str | Path, kind: str, version: int) -> None
 def load(path: str | Path, kind: str, *versions: int) -> xr.Dataset:
     """Read a file that :func:`save` wrote, in one of the format versions that the caller knows.
 
+    Another process has read it before, unless this one wrote it: see :mod:`spinloom.device_models.strangers`.
+
     Raises
     ------
     SpinloomError
-        if it is missing, damaged, of another kind or of another format version
+        if it is missing, damaged, of another kind or of another format version, or is more than plain data
     """
     path = Path(path)
     if not path.is_file():
         raise SpinloomError(f"{path}: no such file; expected a {kind} file (NetCDF)")
-    try:
-        dataset = xr.load_dataset(path, engine="h5netcdf")
-    except Exception as error:
-        # h5netcdf and HDF5 report damage with many exception types.
-        raise SpinloomError(f"{path}: damaged or not NetCDF ({error}); make it again") from None
+    with _opened(path) as lazy:
+        dataset = lazy.load()
     found = dataset.attrs.get("spinloom_kind")
     if found != kind:
         raise SpinloomError(f"{path}: expected a {kind} file, got {found or 'a file that Spinloom did not write'}")
@@ -145,13 +189,22 @@ def kind_of(path: str | Path) -> str | None:
     path = Path(path)
     if not path.is_file():
         raise SpinloomError(f"{path}: no such file; expected a NetCDF file that Spinloom wrote")
+    with _opened(path) as dataset:
+        found = dataset.attrs.get("spinloom_kind")
+    return None if found is None else str(found)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[xr.Dataset]:
+    strangers.expect_harmless(path)
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            found = dataset.attrs.get("spinloom_kind")
+        with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
+            yield dataset
+    except MemoryError:
+        raise SpinloomError(f"{path}: not enough memory to read it; end other programs, and try again") from None
     except Exception as error:
         # h5netcdf and HDF5 report damage with many exception types.
         raise SpinloomError(f"{path}: damaged or not NetCDF ({error}); make it again") from None
-    return None if found is None else str(found)
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -176,5 +229,15 @@ def _finite(value: Any) -> Any:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file, by which one file names another that it depends on."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """SHA-256 of a file, by which one file names another that it depends on.
+
+    Raises
+    ------
+    SpinloomError
+        if it cannot be read
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SpinloomError(f"{path}: cannot be read ({error.strerror})") from None

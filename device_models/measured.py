@@ -14,11 +14,14 @@ import pandas as pd
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.readout import conductance
+from spinloom.device_models.texts import as_numbers
 
 DRIVE_UNITS = ("u", "A/m2", "A", "V")
 """Units of a drive: share of J_max, current density, current, voltage across the junction."""
 SIGNAL_UNITS = ("r", "ohm", "V")
 """Units of a signal: m . e_read, resistance, voltage at a stated current."""
+LARGEST = 1e50
+"""Value of a trace, in any unit."""
 PREAMBLE = 200
 """Lines in which the numbers of a file have to begin."""
 MOST_BYTES = 500_000_000
@@ -115,14 +118,16 @@ def read_table(path: str | Path, columns: Sequence[str] | int) -> Table:
     which = list(range(wanted)) if isinstance(columns, int) else [_place(path, names, name) for name in columns]
     try:
         raw = pd.read_csv(
-            path, sep=separator, header=None, skiprows=at, decimal=decimal, skipinitialspace=True,
+            path, sep=separator, header=None, skiprows=at, decimal=decimal, skipinitialspace=True, compression=None,
             comment="#", encoding="utf-8", encoding_errors="replace", on_bad_lines="error", low_memory=False,
         )  # fmt: skip
-    except (OSError, ValueError) as error:
+    except MemoryError:
+        raise SpinloomError(f"{path}: not enough memory to read it; cut it, or write fewer samples") from None
+    except (OSError, ValueError, OverflowError) as error:
         raise SpinloomError(f"{path}: not a readable CSV ({error})") from None
     values = np.empty((len(raw), wanted))
     for k, column in enumerate(which):
-        values[:, k] = pd.to_numeric(raw[column], errors="coerce")
+        values[:, k] = as_numbers(raw[column])
         bad = np.flatnonzero(~np.isfinite(values[:, k]))
         if bad.size:
             got = str(raw[column].iloc[bad[0]])[:40]
@@ -130,6 +135,8 @@ def read_table(path: str | Path, columns: Sequence[str] | int) -> Table:
                 f"{path}: column {names[column]}, row {bad[0] + 1} (line {at + bad[0] + 1}): expected a finite number, "
                 f"got {got!r}"
             )
+    if np.abs(values).max(initial=0) > LARGEST:
+        raise SpinloomError(f"{path}: expected values within {LARGEST:g}, got {np.abs(values).max():g}")
     return Table(tuple(names[k] for k in which), values, at + 1)
 
 
@@ -279,8 +286,9 @@ def averages(t: np.ndarray, x: np.ndarray, edges: np.ndarray, held: bool) -> np.
     area = np.concatenate([[0.0], np.cumsum(steps * (x[:-1] if held else (x[:-1] + x[1:]) / 2))])
     at = np.clip(np.searchsorted(t, edges, side="right") - 1, 0, len(t) - 1)
     past = edges - t[at]
-    slope = np.zeros(len(t)) if held else np.append(np.diff(x) / steps, 0.0)
-    return np.diff(area[at] + past * x[at] + past**2 / 2 * slope[at]) / np.diff(edges)
+    with np.errstate(over="ignore", invalid="ignore"):  # between samples next to no time apart
+        slope = np.zeros(len(t)) if held else np.append(np.diff(x) / steps, 0.0)
+        return np.diff(area[at] + past * x[at] + past**2 / 2 * slope[at]) / np.diff(edges)
 
 
 def tick_edges(path: Path, t: np.ndarray, drive: np.ndarray, tick: float) -> np.ndarray:
@@ -449,6 +457,8 @@ def read_traces(
         _expect_whole(path, values)
         edges, u = held_drive(path, t, drive_of(card, drive, drive_unit), tick)
         r = averages(t, signal_of(card, values, signal_unit, current), edges, held=False)
+        if not np.isfinite(r).all():
+            raise SpinloomError(f"{path}: samples next to no time apart; expected even steps")
         found.append((path.name, float(edges[0]), u, r))
     if max(np.ptp(u) for _, _, u, _ in found) < 1e-9:
         raise SpinloomError(f"{paths[0]}: the drive stays at {found[0][2][0]:g}; vary it, else nothing can be learnt")

@@ -153,6 +153,9 @@ class Engine(Protocol):
         whether ``node`` can close a loop tick by tick; if not, ``play`` is all there is
     batched : bool
         whether many networks side by side cost less than one after the other
+    together : int
+        how many devices under known drives it computes as one batch at least cost, which the last digits of an
+        answer may depend on; 1 where each is computed on its own
     equilibria : (devices, nx, ny, nz, 3) ndarray
         the field that each device starts from, unit vectors, zero where nothing is magnetic
     node : Node
@@ -187,6 +190,11 @@ class Engine(Protocol):
     @property
     def batched(self) -> bool:
         """Whether many networks side by side cost less than one after the other."""
+        ...
+
+    @property
+    def together(self) -> int:
+        """How many devices under known drives are one batch."""
         ...
 
     @property
@@ -236,6 +244,8 @@ class Engine(Protocol):
         *,
         devices: np.ndarray | None = None,
         seed: int = 0,
+        numbers: np.ndarray | None = None,
+        done: Callable[[int, np.ndarray], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drive devices by waveforms that are known beforehand, each device on its own.
 
@@ -253,6 +263,11 @@ class Engine(Protocol):
             which device each is; all are the first if not given
         seed : int
             of whatever is random
+        numbers : (n,) int ndarray, optional
+            that the random numbers of each device depend on beside the seed; 0 to n - 1 if not given
+        done : callable, optional
+            called with the place in the batch and the ``<m>``, (n_ticks, 3), of each device that is done before the
+            others, as soon as it is
 
         Returns
         -------

@@ -48,14 +48,21 @@ def normals(keys: Any, shape: tuple[int, ...]) -> Any:
     return jnp.float32(2**0.5) * jax.lax.erf_inv(odd * jnp.float32(2.0**-23) - 1)
 
 
-def stream(seed: int, n: int) -> Stream:
+def stream(seed: int, n: int, numbers: Any = None) -> Stream:
     """A random stream for each member of a batch, at its start; that of a member does not depend on n.
+
+    A stream follows from the seed and a number, which is the member's place in the batch if ``numbers``, (n,), do not
+    say otherwise.
 
     Examples
     --------
+    >>> import numpy as np
     >>> few, many = (stream(0, n).draw(3)[1] for n in (2, 5))
     >>> bool((few == many[:2]).all())
     True
+    >>> bool((stream(0, 2, np.array([3, 4])).draw(3)[1] == many[3:]).all())
+    True
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), jnp.arange(n))
+    numbers = jnp.arange(n) if numbers is None else jnp.asarray(numbers)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), numbers)
     return Stream(keys, jnp.zeros((), jnp.uint32))

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from spinloom.device_models.errors import DivergedError
 from spinloom.device_models.node import Node, State, with_channels
 
 Tick = Callable[[Any, Any, Any], tuple[Any, Any]]
@@ -137,6 +138,29 @@ def joined(pieces: list[Any]) -> Any:
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
 
+def first_not_finite(values: np.ndarray) -> tuple[int, ...] | None:
+    """Where the first tick is at which something is not finite; None if all is.
+
+    Parameters
+    ----------
+    values : (n_ticks, ...) ndarray
+
+    Returns
+    -------
+    place : tuple of int
+        tick, then the place in its values
+
+    Examples
+    --------
+    >>> first_not_finite(np.array([[0.0, 1.0], [0.0, np.nan], [np.inf, np.nan]]))
+    (1, 1)
+    """
+    finite = np.isfinite(values)
+    if finite.all():
+        return None
+    return tuple(int(k) for k in np.unravel_index(int(np.argmin(finite)), values.shape))
+
+
 def _driven(node: Node, state: State, inputs: Any) -> tuple[State, Any]:
     state = node.step(state, inputs)
     return state, node.moment(state)
@@ -148,6 +172,7 @@ def drive(
     state: State | None = None,
     progress: Callable[[int], None] | None = None,
     chunk: int | None = None,
+    finite: bool = False,
 ) -> tuple[State, np.ndarray]:
     """Play given inputs into a batch of devices.
 
@@ -162,6 +187,8 @@ def drive(
         called with the number of ticks just done
     chunk : int, optional
         ticks between two reports
+    finite : bool
+        whether it ends where something is not finite
 
     Returns
     -------
@@ -169,7 +196,41 @@ def drive(
         at the end of the last tick
     m : (n_ticks, n, 3) ndarray
         ``<m>`` at the end of each tick
+
+    Raises
+    ------
+    DivergedError
+        if asked for, naming the tick and the device, as soon as a chunk with values that are not finite is done
     """
     inputs = with_channels(inputs, node.channels)
     state = node.start(inputs.shape[1]) if state is None else state
-    return advance(_driven, node, state, inputs, traceable=node.traceable, chunk=chunk, progress=progress)
+    how: dict[str, Any] = {"traceable": node.traceable, "chunk": chunk, "progress": progress}
+    if not finite:
+        return advance(_driven, node, state, inputs, **how)
+    pieces: list[np.ndarray] = []
+    state, _ = advance(_driven, node, state, inputs, collect=finite_only(pieces), **how)
+    return state, joined(pieces)
+
+
+def finite_only(pieces: list[np.ndarray]) -> Callable[[np.ndarray], None]:
+    """What takes <m> (ticks, devices, 3) of chunk after chunk, for :func:`advance`.
+
+    Raises
+    ------
+    DivergedError
+        naming the tick and the device
+    """
+
+    def collect(m: np.ndarray) -> None:
+        place = first_not_finite(m)
+        if place is not None:
+            tick, device = sum(map(len, pieces)) + place[0], place[1]
+            raise DivergedError(
+                f"device {device}: its magnetisation is not finite from tick {tick} on; check the largest drive and "
+                "the material in its card, or take a shorter tick",
+                tick,
+                device,
+            )
+        pieces.append(m)
+
+    return collect

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import keyword
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spinloom.device_models.card import DeviceCard
+from spinloom.device_models.card import MOST_CELLS, DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.oersted import oersted_pattern
+from spinloom.device_models.texts import read_bytes
 
 if TYPE_CHECKING:
     import discretisedfield as df
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 OERSTED = "oersted"
 """Name of the energy term of the current's own field."""
+OVF = (".omf", ".ovf", ".ohf")
+"""Endings of what is read as a field: by others, discretisedfield reads other forms."""
+MOST_OVF, MOST_COMPONENTS, _HEAD = 50_000_000, 20, 100_000
+"""Bytes of a file, components of a field, bytes in which a header has to end."""
 
 
 def card_mesh(card: DeviceCard) -> df.Mesh:
@@ -132,18 +138,41 @@ def read_field(path: str | Path) -> np.ndarray:
     import discretisedfield as df
 
     path = Path(path)
-    if not path.is_file():
-        raise SpinloomError(f"{path}: no such file; expected an OVF field (.omf or .ovf)")
+    if path.suffix.lower() not in OVF:
+        raise SpinloomError(f"{path}: expected an OVF field (.omf or .ovf), got a file that ends otherwise")
+    _expect_small(path)
     try:
-        field = df.Field.from_file(str(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of units, which directions have none of
+            field = df.Field.from_file(str(path))
         values = np.asarray(field.array, dtype=float)
     except Exception as error:
         # discretisedfield meets a damaged file with whatever its parser trips over.
-        raise SpinloomError(f"{path}: not a readable OVF field ({error})") from None
+        raise SpinloomError(f"{path}: not a readable OVF field ({str(error)[:200]})") from None
     if values.shape[-1] != 3 or not np.isfinite(values).all():
         raise SpinloomError(f"{path}: expected finite vectors of 3 components, got {values.shape[-1]}")
+    # By the largest component first: squares of very large and very small ones are out of range.
+    largest = np.abs(values).max(axis=-1, keepdims=True)
+    values = np.divide(values, largest, out=np.zeros_like(values), where=largest > 0)
     norm = np.linalg.norm(values, axis=-1, keepdims=True)
     return np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
+
+
+def _expect_small(path: Path) -> None:
+    """Whether the header of an OVF file asks for no more cells than a card may have, before anything does."""
+    head = read_bytes(path, "an OVF field (.omf or .ovf)", MOST_OVF)[:_HEAD].split(b"Begin: Data", 1)[0]
+    asked = 1
+    for axis in (b"xnodes", b"ynodes", b"znodes"):
+        found = re.findall(rb"(?mi)^#\s*" + axis + rb"\s*:\s*(\d{1,18})\s*$", head)
+        if not found:
+            raise SpinloomError(f"{path}: not a readable OVF field (its header has no {axis.decode()})")
+        asked *= max(map(int, found))
+    dimension = max(map(int, re.findall(rb"(?mi)^#\s*valuedim\s*:\s*(\d{1,18})\s*$", head)), default=3)
+    if asked > MOST_CELLS or dimension > MOST_COMPONENTS:
+        raise SpinloomError(
+            f"{path}: its header asks for {asked:.3g} cells of {dimension} components; at most {MOST_CELLS} cells of 3 "
+            "are supported"
+        )
 
 
 def checked_field(card: DeviceCard, m: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ class Objective(Protocol):
     runs : int
         B, of each network in a batch
     segment : int
-        ticks that are kept together in the backward pass; a run is a whole number of them
+        ticks of which everything is kept at a time in the backward pass; a run is a whole number of them
     """
 
     @property
@@ -259,8 +259,11 @@ class Told:
 
     @property
     def segment(self) -> int:
-        """A period."""
-        return self.period_ticks
+        """Part of a period: many trials run side by side, and all that is kept of a tick is kept for each."""
+        root = self.period_ticks**0.5
+        return min(
+            (n for n in range(1, self.period_ticks + 1) if self.period_ticks % n == 0), key=lambda n: abs(n - root)
+        )
 
     def batch(self, weights: Weights, rng: np.random.Generator, share: float) -> Batch:
         """Trials of all networks, whose loop stays open; the same for each."""

@@ -7,7 +7,7 @@ node, also one that lives elsewhere, tells its progress, and keeps no more than 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import DivergedError, SpinloomError
 from spinloom.device_models.node import Node
-from spinloom.device_models.scan import MOST, Tick, joined
+from spinloom.device_models.scan import MOST, Tick, first_not_finite, joined
 from spinloom.device_models.scan import advance as scan
 from spinloom.networks.sparse import Sparse
 from spinloom.networks.topology import Weights
@@ -333,6 +333,7 @@ def simulate(
     chunk: int | None = None,
     progress: Callable[[int], None] | None = None,
     watch: Callable[[Record], None] | None = None,
+    names: Sequence[str] = (),
 ) -> tuple[LoopState, Record]:
     """Run S networks of any kind of node, a chunk of ticks at a time; else as :func:`run`.
 
@@ -350,23 +351,41 @@ def simulate(
         sees everything of each chunk as soon as it is done, whatever is kept in the end: for
         figures of runs that are too long to be kept, and for a caller who keeps what was
         computed before a node failed
+    names : sequence of str, optional
+        of the networks, where one that leaves the finite numbers ends the run; without them it goes on, and how it
+        does is a matter of figures
 
     Returns
     -------
     state : LoopState
     record : Record
         of ndarrays
+
+    Raises
+    ------
+    DivergedError
+        naming the network, the tick and the node, as soon as a chunk is done; ``watch`` has seen all before it
     """
     forced = _checked(weights, target, hold, s, record)
     state = start(node, weights, seed) if state is None else state
     seen = "all" if watch is not None else record
     kept: list[Record] = []
 
+    done = 0
+
     def collect(piece: Record) -> None:
-        if watch is not None:
+        nonlocal done
+        diverged = _diverged(piece, names, done) if names else None
+        if diverged is not None:
+            piece = jax.tree.map(lambda x: x[: diverged.tick - done], piece)
+        if watch is not None and len(piece.z):
             watch(piece)
+        if diverged is not None:
+            raise diverged
+        done += len(piece.z)
         kept.append(Record(**{name: getattr(piece, name) for name in _FIELDS[record]}))
 
+    seen = "r" if names and seen == "z" else seen
     most = max(1, _MOST_NUMBERS // (weights.networks * (weights.outputs + (0 if seen == "z" else 5 * weights.nodes))))
     state, _ = scan(
         _TICKS[seen],
@@ -379,3 +398,24 @@ def simulate(
         collect=collect,
     )
     return state._replace(pull=None), joined(kept)
+
+
+def _diverged(piece: Record, names: Sequence[str], before: int) -> DivergedError | None:
+    """What is to be said of a chunk in which something is not finite."""
+    place = first_not_finite(piece.r)
+    if place is not None:
+        tick, network, node = place
+        what = f"node {node}: its signal is"
+    else:
+        place = first_not_finite(piece.z)
+        if place is None:
+            return None
+        tick, network, output = place
+        what = f"output {output} is"
+    tick += before
+    return DivergedError(
+        f"{names[network]}: {what} not finite from tick {tick} on, washout included; take a shorter tick, a smaller "
+        "reach (spinloom fit --reach), or train again",
+        tick,
+        network,
+    )

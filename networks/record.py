@@ -10,8 +10,11 @@ import numpy as np
 import xarray as xr
 
 from spinloom.device_models import files
+from spinloom.device_models.calibration import expect_finite
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scale import Scale
 from spinloom.device_models.scan import joined
+from spinloom.device_models.texts import json_object, shown
 from spinloom.networks.loop import Record
 from spinloom.networks.measures import free_run_error, phase_drift, shape_error
 from spinloom.networks.store import TrainedNetwork
@@ -28,6 +31,16 @@ TWO_ENGINES = (
     "worst_node_apart",
 )
 """Figures that a verdict has where the embedded engine ran the network too."""
+_DIMS = {
+    "f": ("period_tick", "network", "output"),
+    "z": ("tick", "network", "output"),
+    "r": ("tick", "network", "node"),
+    "u": ("tick", "network", "node"),
+    "outside_share": ("network",),
+    "periods": ("network",),
+}
+_NEEDED = ("f", "z_full", "z_reduced", "r_full", "r_reduced")
+"""Dimensions of the variables of a record, by their names or what these begin with; and those of every one."""
 
 
 def make_record(
@@ -151,8 +164,37 @@ def save_record(record: xr.Dataset, path: str | Path) -> None:
 
 
 def load_record(path: str | Path) -> xr.Dataset:
-    """Read a record that :func:`save_record` wrote."""
-    return files.load(path, KIND, FORMAT)
+    """Read a record that :func:`save_record` wrote; values of a run that diverged may not be finite.
+
+    Raises
+    ------
+    SpinloomError
+        if it is not one, or its variables do not belong together
+    """
+    record = files.load(path, KIND, FORMAT)
+    try:
+        missing = [name for name in _NEEDED if name not in record]
+        if missing:
+            raise ValueError(f"expected a variable {missing[0]}")
+        for name in map(str, record.data_vars):
+            dims = _DIMS.get(name, _DIMS.get(name.split("_")[0]))
+            if dims and (record[name].dims != dims or record[name].dtype.kind not in "iuf"):
+                raise ValueError(f"expected numbers with dimensions {dims} in {shown(name)}")
+        if "periods" in record:
+            expect_finite(record, "periods", "network")
+        if "network" not in record.indexes:
+            raise ValueError("expected the names of the networks")
+        names = [str(name) for name in record["network"].values]
+        if len(set(names)) < len(names) or not record.sizes["network"] or not record.sizes["period_tick"]:
+            raise ValueError(f"expected a name of its own for each network, got {shown(names)}")
+        expect_finite(record, "t", "tick")
+        if "engine" not in record.attrs:
+            raise ValueError("expected an attribute engine")
+        json_object(record.attrs.get("networks"), "networks")
+    except (KeyError, TypeError, ValueError) as error:
+        told = str(error) if isinstance(error, ValueError) else repr(error)
+        raise SpinloomError(f"{path}: not a whole record ({told[:500]}); run the networks again") from None
+    return record
 
 
 def save_unfinished(
@@ -184,7 +226,7 @@ def save_unfinished(
         data[f"r_{name}"] = (("tick", "node"), _single(scale.signal(free.record.r[:, 0])))
     if pieces:
         rest, first = joined(pieces), under_way[0]
-        washout = first.settings["washouts"][0] * first.period_ticks
+        washout = first.washouts[0] * first.period_ticks
         data.attrs |= {"stopped_in": ", ".join(network.name for network in under_way), "washout_ticks": washout}
         data = data.assign_coords(network=[network.name for network in under_way])
         data["z_stopped"] = (("tick_stopped", "network", "output"), rest.z)

@@ -98,7 +98,8 @@ def relax(
     for at in range(0, len(target), window):
         span = slice(at, at + window)
         held = hold[span][:, None, None]
-        r, change, count = guess.r[span], np.inf, 0
+        # A guide that diverges is no guide; what the engine makes of its drives counts.
+        r, change, count = np.nan_to_num(guess.r[span], posinf=0.0, neginf=0.0), np.inf, 0
         # With solvers whose steps adapt, the last digits need not settle; causality ends it.
         while change > tolerance and count <= len(r):
             z = np.asarray(readout(weights.w_out, r))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import xarray as xr
+from pydantic import BaseModel, Field
 
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.spread import PARAMETERS
+from spinloom.device_models.texts import json_object, shown
 from spinloom.networks.sparse import Sparse
 from spinloom.networks.topology import Weights
 
 KIND, FORMAT = "network", 3
+PATTERNS = "patterns"
+"""Task of a network whose input chooses what it generates."""
+TASKS = ("generate", "recognise", PATTERNS)
+_MOST_DEVICES = 10_000_000
 _WITHOUT_CLOCK = 2
 """An older form: no clock, else the same."""
 
@@ -29,9 +34,9 @@ class TrainedNetwork:
 
     Attributes
     ----------
-    task : {"generate", "recognise"}
+    task : {"generate", "recognise", "patterns"}
     name : str
-        the target's name, or ``recognise``
+        the target's name, or ``recognise``, or the names of all patterns
     weights : Weights
         of a single network (S = 1), in the units of its model's scale
     period_ticks : int
@@ -46,6 +51,8 @@ class TrainedNetwork:
     deviations : (N, parameters) ndarray, optional
         how the junction at each node differs from the model's, by the columns of
         :data:`spinloom.device_models.spread.PARAMETERS`; None if none does
+    patterns : (P, period_ticks, K) ndarray, optional
+        one period of each pattern that the input chooses from; None of a network that knows one
     """
 
     task: str
@@ -57,6 +64,21 @@ class TrainedNetwork:
     clock: np.ndarray | None = None
     reduced: np.ndarray | None = None
     deviations: np.ndarray | None = None
+    patterns: np.ndarray | None = None
+
+    def expect(self, *tasks: str) -> None:
+        """Refuse what a stage cannot take.
+
+        Raises
+        ------
+        SpinloomError
+            if the network's task is none of these
+        """
+        if self.task not in tasks:
+            what = {"generate": "one that generates", "recognise": "one that recognises"}
+            known = " or ".join(what.get(task, "one whose input chooses a pattern") for task in tasks)
+            told = what.get(self.task, "one whose input chooses a pattern")
+            raise SpinloomError(f"network {self.name}: expected {known}, got {told}")
 
     @property
     def as_trained(self) -> TrainedNetwork:
@@ -64,11 +86,27 @@ class TrainedNetwork:
         return self if self.reduced is None else replace(self, weights=self.weights.with_readout(self.reduced))
 
     @property
+    def washouts(self) -> list[int]:
+        """Periods with the target fed back, before the free runs that it was judged by.
+
+        Raises
+        ------
+        SpinloomError
+            for a network that does not say
+        """
+        return list(self._told("washouts"))
+
+    def _told(self, what: str) -> Any:
+        if what not in self.settings:
+            raise SpinloomError(f"{self.name}: its settings do not tell {what}; train it again")
+        return self.settings[what]
+
+    @property
     def listening(self) -> dict[str, Any]:
         """How the trials of a network that recognises run: arguments of :func:`spinloom.networks.trials.recognise`."""
         return {
             "period_ticks": self.period_ticks,
-            "periods": self.settings["periods"],
+            "periods": self._told("periods"),
             "averaged": self.settings.get("averaged", 1),
             "power": self.settings.get("power", False),
         }
@@ -117,6 +155,9 @@ def save_network(network: TrainedNetwork, path: str | Path, model_path: str | Pa
     if network.deviations is not None:
         told = {"long_name": "how each junction differs from the model's", "parameters": ",".join(PARAMETERS)}
         optional["deviation"] = (("to", "parameter"), network.deviations, told)
+    if network.patterns is not None:
+        told = {"long_name": "one period of each pattern that the input chooses", "units": "1"}
+        optional["patterns"] = (("pattern", "tick", "output"), network.patterns, told)
     dataset = xr.Dataset(
         {
             **_of_matrix(w.W),
@@ -156,22 +197,111 @@ def _of_matrix(W: Any) -> dict[str, Any]:
     }
 
 
-def _matrix(dataset: xr.Dataset) -> Any:
+def _matrix(dataset: xr.Dataset, nodes: int) -> Any:
     """W of one network, from its variables."""
     if "W_source" not in dataset:
-        return dataset["W"].values[None]
-    source, weight = (dataset[f"W_{name}"].values[None] for name in ("source", "weight"))
-    if source.size and not (source.min() >= 0 and source.max() < source.shape[2]):
-        raise ValueError(f"W_source: expected nodes 0 to {source.shape[2] - 1}, got {source.min()} to {source.max()}")
+        return _numbers(dataset, "W", nodes, nodes)[None]
+    weight = _numbers(dataset, "W_weight", None, nodes)[None]
+    source = _numbers(dataset, "W_source", weight.shape[1], nodes, whole=True)[None]
+    if source.size and not (source.min() >= 0 and source.max() < nodes):
+        raise ValueError(f"W_source: expected nodes 0 to {nodes - 1}, got {source.min()} to {source.max()}")
     return Sparse(source, weight)
 
 
-def _deviations(dataset: xr.Dataset) -> np.ndarray | None:
+def _numbers(dataset: xr.Dataset, name: str, *shape: int | None, whole: bool = False) -> np.ndarray:
+    """A variable of finite numbers of a certain shape; None is any length."""
+    value = dataset[name].values
+    if value.ndim != len(shape) or any(m not in (None, n) for n, m in zip(value.shape, shape, strict=True)):
+        raise ValueError(f"{name}: expected shape {shape}, got {value.shape}")
+    if value.dtype.kind not in ("iu" if whole else "iuf") or not np.isfinite(value).all():
+        raise ValueError(f"{name}: expected {'whole' if whole else 'finite'} numbers")
+    return value
+
+
+def _deviations(dataset: xr.Dataset, nodes: int) -> np.ndarray | None:
     """How the junctions differ, by the columns of today."""
     if "deviation" not in dataset:
         return None
     names = str(dataset["deviation"].attrs["parameters"]).split(",")
-    return dataset["deviation"].values[:, [names.index(name) for name in PARAMETERS]]
+    return _numbers(dataset, "deviation", nodes, len(names))[:, [names.index(name) for name in PARAMETERS]]
+
+
+def _network(dataset: xr.Dataset) -> TrainedNetwork:
+    """A network whose parts belong together."""
+    attrs = dataset.attrs
+    b = _numbers(dataset, "b", None)
+    nodes = len(b)
+    if not nodes:
+        raise ValueError("b: expected at least one node")
+    w_fb = _numbers(dataset, "w_fb", nodes, None)
+    outputs = w_fb.shape[1]
+    w_out = _numbers(dataset, "w_out", outputs, None)
+    task, gain, ticks = str(attrs["task"]), float(attrs["gain"]), int(attrs["period_ticks"])
+    # The classifier of a network that recognises may read the squares of its signals too.
+    features = [nodes + 1, 2 * nodes + 1] if task == TASKS[1] else [nodes + 1]
+    if task not in TASKS or not outputs or w_out.shape[1] not in features or not np.isfinite(gain):
+        raise ValueError(
+            f"expected one of {', '.join(TASKS)} by {nodes + 1} features of each output, got {shown(task)}, {outputs} "
+            f"outputs of {w_out.shape[1]} features and a gain of {gain:g}"
+        )
+    f = _numbers(dataset, "f", None, outputs)
+    if not 1 <= ticks == len(f):
+        raise ValueError(f"period_ticks: expected the {len(f)} ticks of the target, got {ticks}")
+    W_in = _numbers(dataset, "W_in", nodes)
+    weights = Weights(_matrix(dataset, nodes), w_fb[None], W_in[None], b[None], np.array([gain]), w_out[None])
+    if "device" in dataset:
+        devices = _numbers(dataset, "device", nodes, whole=True)
+        if not 0 <= devices.min() <= devices.max() <= _MOST_DEVICES:
+            raise ValueError(f"device: expected numbers from 0 on, got {devices.min()} to {devices.max()}")
+        weights = weights.with_devices(devices[None])
+    return TrainedNetwork(
+        task=task,
+        name=_name(attrs["name"]),
+        weights=weights,
+        period_ticks=ticks,
+        f=f,
+        settings=_settings(json_object(attrs["settings"], "settings"), task),
+        clock=_numbers(dataset, "clock", ticks) if "clock" in dataset else None,
+        reduced=_numbers(dataset, "w_reduced", *w_out.shape)[None] if "w_reduced" in dataset else None,
+        deviations=_deviations(dataset, nodes),
+        patterns=_patterns(dataset, task, ticks, outputs),
+    )
+
+
+def _patterns(dataset: xr.Dataset, task: str, ticks: int, outputs: int) -> np.ndarray | None:
+    """The patterns of a network that chooses, two or more."""
+    if task != PATTERNS:
+        return None
+    patterns = _numbers(dataset, "patterns", None, ticks, outputs)
+    if len(patterns) < 2:
+        raise ValueError(f"patterns: expected two or more to choose from, got {len(patterns)}")
+    return patterns
+
+
+def _name(name: Any) -> str:
+    """A name that files and tables can bear."""
+    if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable() or "/" in name:
+        raise ValueError(f"name: expected a word, got {shown(name)}")
+    return name
+
+
+class _Run(BaseModel):
+    """What runs take from the settings of any network, where it is there."""
+
+    seed: int = Field(default=0, ge=0)
+    washouts: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(default=(1,), min_length=1)
+    periods: int = Field(default=1, ge=1, le=1000)
+    averaged: int = Field(default=1, ge=1, le=1000)
+    power: bool = False
+    dwell: int = Field(default=2, ge=2, le=10_000)
+
+
+def _settings(settings: dict[str, Any], task: str) -> dict[str, Any]:
+    """Settings that a run can go by."""
+    run = _Run.model_validate(settings, strict=False)
+    if run.averaged > run.periods and "periods" in settings:
+        raise ValueError(f"averaged: expected at most the {run.periods} periods that are fed in, got {run.averaged}")
+    return settings
 
 
 def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
@@ -191,25 +321,11 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
     path = Path(path)
     dataset = files.load(path, KIND, FORMAT, _WITHOUT_CLOCK)
     try:
-        attrs = dataset.attrs
-        w_fb, W_in, b, w_out = (dataset[name].values[None] for name in ("w_fb", "W_in", "b", "w_out"))
-        weights = Weights(_matrix(dataset), w_fb, W_in, b, np.array([float(attrs["gain"])]), w_out)
-        if "device" in dataset:
-            weights = weights.with_devices(dataset["device"].values[None])
-        network = TrainedNetwork(
-            task=attrs["task"],
-            name=attrs["name"],
-            weights=weights,
-            period_ticks=int(attrs["period_ticks"]),
-            f=dataset["f"].values,
-            settings=json.loads(attrs["settings"]),
-            clock=dataset["clock"].values if "clock" in dataset else None,
-            reduced=dataset["w_reduced"].values[None] if "w_reduced" in dataset else None,
-            deviations=_deviations(dataset),
-        )
-        name, digest = str(attrs["model_file"]), str(attrs["model_sha256"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise SpinloomError(f"{path}: not a whole network file ({error!r}); train it again") from None
+        network = _network(dataset)
+        name, digest = str(dataset.attrs["model_file"]), str(dataset.attrs["model_sha256"])
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
+        told = str(error) if isinstance(error, ValueError) else repr(error)
+        raise SpinloomError(f"{path}: not a whole network file ({told[:500]}); train it again") from None
     if Path(name).name != name or name in {"", ".", ".."}:
         raise SpinloomError(f"{path}: names the model {name!r}; expected a file in its own folder")
     model_path = path.parent / name

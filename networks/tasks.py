@@ -10,10 +10,13 @@ from scipy.signal import resample
 from spinloom.device_models.drives import read_period
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
+from spinloom.device_models.texts import shown
 
 SERIES = ("two_pulses", "beat")
 """Series that are shipped as files, in ``data/waveforms``."""
 GENERATE = ("sine", "triangle", "harmonics", "square")
+PLANE = ("circle", "eight", "two_tones")
+"""Targets of two outputs: a closed curve in the plane, or a tone on each. All begin and end at (1, 0)."""
 CLASSES = ("sine", "triangle", "square", "sawtooth")
 CLOCKS = ("sine", "pulse", "ramp")
 _PULSE = 0.1
@@ -68,9 +71,9 @@ def target(task: str, period_ticks: int) -> np.ndarray:
     Parameters
     ----------
     task : str
-        one of :data:`GENERATE` or :data:`SERIES`, or the path of a CSV with one period under the header ``f``, or
-        of several outputs under ``f1``, ``f2`` and so on; each is resampled to the ticks and
-        scaled to [-1, 1]
+        one of :data:`GENERATE`, :data:`PLANE` or :data:`SERIES`, or the path of a CSV with one period under the header
+        ``f``, or of several outputs under ``f1``, ``f2`` and so on; each is resampled to the ticks and scaled to
+        [-1, 1]
     period_ticks : int
 
     Returns
@@ -86,7 +89,13 @@ def target(task: str, period_ticks: int) -> np.ndarray:
     --------
     >>> target("sine", 4).round(12).ravel() + 0.0
     array([ 1.,  0., -1.,  0.])
+    >>> target("eight", 8).shape
+    (8, 2)
     """
+    if task in PLANE:
+        phase = 2 * np.pi * (np.arange(period_ticks) + 1.0) / period_ticks
+        first, second = {"circle": (1, 1), "eight": (1, 2), "two_tones": (2, 3)}[task]
+        return np.stack([np.cos(first * phase), np.sin(second * phase)], axis=1)
     if task in GENERATE:
         # Half a tick of phase keeps samples off the square's jumps.
         shift = 0.5 if task == "square" else 1.0
@@ -94,7 +103,8 @@ def target(task: str, period_ticks: int) -> np.ndarray:
     if task in SERIES:
         task = str(data_folder() / "waveforms" / f"{task}.csv")
     if not task.lower().endswith(".csv"):
-        raise SpinloomError(f"task: expected one of {', '.join(GENERATE + SERIES)} or a CSV file, got {task!r}")
+        known = ", ".join(GENERATE + PLANE + SERIES)
+        raise SpinloomError(f"task: expected one of {known} or a CSV file, got {shown(task)}")
     f = read_period(Path(task))
     if len(f) != period_ticks:
         f = resample(f, period_ticks)

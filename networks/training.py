@@ -10,8 +10,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.linear_model import Ridge, RidgeClassifier
 
+from spinloom.device_models.errors import DivergedError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scan import advance as scan
+from spinloom.device_models.scan import first_not_finite
 from spinloom.networks.loop import LoopState, advance, readout, simulate, start
 from spinloom.networks.measures import free_run_error, phase_slope
 from spinloom.networks.seeds import TRIMS, stream
@@ -156,7 +158,9 @@ def learn(
     tries = force(node, taught.weights, f, how.force_periods, precision, taught.state, progress, clock=clock)
     rounds = how.trim_rounds if clock is None else 1
     tries, error = trim_phase(node, tries, f, taught.lead, rounds, how.trim_periods, progress, clock=clock)
-    best = np.arange(weights.networks) * how.tries + error.reshape(-1, how.tries).argmin(axis=1)
+    best = np.arange(weights.networks) * how.tries + np.where(np.isnan(error), np.inf, error).reshape(
+        -1, how.tries
+    ).argmin(axis=1)
     return Trained(weights.with_readout(tries.w_out[best]), taught.lead[best], taught.weights.w_out[best])
 
 
@@ -199,6 +203,11 @@ def teacher_forced_ridge(
     Returns
     -------
     taught : Taught
+
+    Raises
+    ------
+    DivergedError
+        naming tick and node, if no network stays within the finite numbers
     """
     target, outputs = np.tile(f, (how.teacher_periods, 1, 1)), weights.outputs
     # The same noises for every network: what it learns must not depend on its neighbours in the batch.
@@ -210,8 +219,12 @@ def teacher_forced_ridge(
     keep = slice(len(f) * (how.teacher_periods // 10), None)
     slope = np.tile((np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2, (how.teacher_periods, 1, 1))
     fits, covariance = [], []
+    lost = ~np.isfinite(record.r).all(axis=(0, 2))
+    if lost.all():
+        raise _diverged(record.r)
     for network in range(weights.networks):
-        r = record.r[keep, network]
+        # One of several that left the finite numbers learns nothing, and is never the best.
+        r = np.zeros_like(record.r[keep, network]) if lost[network] else record.r[keep, network]
         wanted = np.concatenate([target[keep, network], slope[keep, network]], axis=1)
         fit = Ridge(alpha=how.ridge * len(r)).fit(r, wanted)
         fits.append(np.column_stack([fit.coef_, fit.intercept_]))
@@ -221,6 +234,17 @@ def teacher_forced_ridge(
     weights = weights.with_readout(both[:, :outputs])
     last = readout(weights.w_out, record.r[-1])
     return Taught(state._replace(z=last), weights, np.stack(covariance), both[:, outputs:])
+
+
+def _diverged(r: np.ndarray) -> DivergedError:
+    """What is to be said where every network (ticks, networks, nodes) left the finite numbers."""
+    tick, network, node = first_not_finite(r) or (0, 0, 0)
+    return DivergedError(
+        f"training: node {node} of network {network} is not finite from tick {tick} on, while the target feeds back; "
+        "the model is wrong where this network goes: fit with a smaller --reach, or lower --gain",
+        tick,
+        network,
+    )
 
 
 class Forced(NamedTuple):
@@ -460,7 +484,20 @@ def train_classifier(features: np.ndarray, classes: np.ndarray, n_classes: int, 
     -------
     w_out : (n_classes, N + 1) ndarray
         the largest channel of w [features, 1] names the class
+
+    Raises
+    ------
+    DivergedError
+        for features that are not finite
     """
+    place = first_not_finite(np.asarray(features))
+    if place is not None:
+        raise DivergedError(
+            f"training: feature {place[1]} of trial {place[0]} is not finite; the model is wrong where this network "
+            "goes: fit with a smaller --reach, or lower --gain",
+            0,
+            place[0],
+        )
     fit = RidgeClassifier(alpha=ridge).fit(features, classes)
     if len(fit.classes_) != n_classes:
         raise ValueError(f"classes: expected every one of {n_classes} in the training trials, got {len(fit.classes_)}")

@@ -206,6 +206,7 @@ def recognise(
     seed: int = 0,
     averaged: int = 1,
     power: bool = False,
+    finite: bool = False,
 ) -> Recognition:
     """Feed waveforms of random phase to networks in equilibrium.
 
@@ -233,6 +234,9 @@ def recognise(
         last periods that signals are averaged over
     power : bool
         whether their squares are averaged too: what a power detector at each junction shows
+    finite : bool
+        whether a trial that leaves the finite numbers ends all, with a
+        :class:`spinloom.device_models.errors.DivergedError` that names it
 
     Returns
     -------
@@ -247,6 +251,8 @@ def recognise(
         some, fed = many.take(slice(at, at + together)), s[:, at : at + together]
         # Every group of trials has noise of its own.
         options: dict[str, Any] = {"progress": progress, "watch": watch, "seed": seed + at}
+        if finite:
+            options["names"] = [f"trial {(at + k) % trials}" for k in range(some.networks)]
         signals, squares = _averages(node, some, fed, settling, period_ticks, options)
         features.append(np.concatenate([signals, squares], axis=1) if power else signals)
     joint = np.concatenate(features)

@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from pydantic import ValidationError
 
 from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scale import Scale, Scaled
 from spinloom.device_models.spread import vary
+from spinloom.device_models.texts import json_object, shown
 from spinloom.reduced_models.basis import SPHERE, exponents
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.macrospin import MacrospinModel
@@ -28,6 +28,7 @@ from spinloom.reduced_models.population_map import PopulationMap
 from spinloom.reduced_models.reach import verdict
 from spinloom.reduced_models.region import Region
 from spinloom.reduced_models.rollout import simulate
+from spinloom.reduced_models.soundness import MOST_POWER, expect_node, expect_numbers, expect_tick
 from spinloom.reduced_models.thermal_map import ThermalMap
 from spinloom.reduced_models.thermal_population_map import ThermalPopulationMap
 
@@ -212,29 +213,62 @@ def load_model(path: str | Path) -> CalibratedModel:
     """
     dataset = files.load(path, KIND, FORMAT)
     try:
-        kind = dataset.attrs["model"]
-        params = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(dataset.attrs["params"]).items()}
-        estimator = KINDS[kind](**params)
-        for name in _FITTED[kind]:
-            if name == "powers_" and "fitted_powers_" not in dataset:  # files that are older than this array
-                axis = int(dataset["fitted_sphere_axis_"])
-                estimator.powers_ = exponents(SPHERE + 1, params["degree"], axis)
-                continue
-            value = dataset[f"fitted_{name}"].values
-            value = value.astype(int) if name.endswith("powers_") else value
-            setattr(estimator, name, value if value.ndim else value.item())
-        for name in ("sphere_axis_", "n_features_in_", "noise_axis_"):
-            if hasattr(estimator, name):
-                setattr(estimator, name, int(getattr(estimator, name)))
-        return CalibratedModel(
-            estimator=estimator,
+        model = CalibratedModel(
+            estimator=_estimator(dataset),
             card=DeviceCard.from_json(dataset.attrs["card"]),
-            tick=float(dataset.attrs["tick_s"]),
-            m_start=dataset["m_start"].values,
-            region=Region(dataset["region_points"].values.astype(float), float(dataset.attrs["region_threshold"])),
+            tick=expect_tick("tick_s", dataset.attrs["tick_s"]),
+            m_start=_of_shape(dataset["m_start"].values, 3),
+            region=Region(
+                _of_shape(dataset["region_points"].values.astype(float), None, 4),
+                _positive("region_threshold", dataset.attrs["region_threshold"]),
+            ),
             holdout_nrmse=float(dataset.attrs["holdout_nrmse"]),
             scale=Scale.model_validate_json(dataset.attrs["scale"]),
-            info=json.loads(dataset.attrs["info"]),
+            info=json_object(dataset.attrs["info"], "info"),
         )
-    except (KeyError, TypeError, json.JSONDecodeError, ValidationError) as error:
-        raise SpinloomError(f"{path}: not a whole model file ({error!r}); fit it again") from None
+        expect_node(model.node)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+        # What is wrong with a part says so without the file's name, errors of the card among them.
+        told = str(error) if isinstance(error, ValueError) else repr(error)
+        raise SpinloomError(f"{path}: not a whole model file ({told[:500]}); fit it again") from None
+    return model
+
+
+def _estimator(dataset: xr.Dataset) -> Any:
+    kind = str(dataset.attrs["model"])
+    if kind not in KINDS:
+        raise ValueError(f"model: expected one of {', '.join(KINDS)}, got {shown(kind)}")
+    params = json_object(dataset.attrs["params"], "params")
+    params = {k: tuple(v) if isinstance(v, list) else v for k, v in params.items()}
+    estimator = KINDS[kind](**params)
+    if "tick" in params:
+        expect_tick("params.tick", params["tick"])
+    for name in _FITTED[kind]:
+        if name == "powers_" and "fitted_powers_" not in dataset:  # files that are older than this array
+            degree, axis = int(params["degree"]), int(dataset["fitted_sphere_axis_"])
+            if not (1 <= degree <= MOST_POWER and -1 <= axis < SPHERE):
+                raise ValueError(f"degree: expected 1 to {MOST_POWER}, got {degree}")
+            estimator.powers_ = exponents(SPHERE + 1, degree, axis)
+            continue
+        value = expect_numbers(name, dataset[f"fitted_{name}"].values)
+        setattr(estimator, name, value if value.ndim else value.item())
+    for name in ("sphere_axis_", "n_features_in_", "noise_axis_"):
+        if hasattr(estimator, name):
+            setattr(estimator, name, int(getattr(estimator, name)))
+    return estimator
+
+
+def _of_shape(value: np.ndarray, *shape: int | None) -> np.ndarray:
+    """Finite numbers of a certain shape; None is any length but zero."""
+    fits = value.ndim == len(shape) and all(
+        n == m or (m is None and n) for n, m in zip(value.shape, shape, strict=True)
+    )
+    if not fits or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
+        raise ValueError(f"expected finite numbers of shape {shape}, got {value.dtype} of shape {value.shape}")
+    return value
+
+
+def _positive(name: str, value: Any) -> float:
+    if not 0 <= float(value) < np.inf:
+        raise ValueError(f"{name}: expected a number of at least 0, got {value}")
+    return float(value)

@@ -28,6 +28,7 @@ from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.scan import drive
 from spinloom.device_models.spread import Spread
 from spinloom.device_models.system import read_field
+from spinloom.device_models.trajectory_store import LIMIT, PLACE, TrajectoryStore
 from spinloom.reduced_models import population_fit
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.macrospin import MacrospinLaw
@@ -93,6 +94,21 @@ def no_oommf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         path = path_without({"oommf", "docker"}, tmp_path_factory.mktemp("path"))
         set_environment(patch, {"PATH": path, "OOMMFTCL": None, "SPINLOOM_OOMMF": None})
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_store() -> Iterator[None]:
+    """What a user has in the store is none of the tests' business, and the other way round; ``store`` is one."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, {PLACE: "off", LIMIT: None})
+        yield
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrajectoryStore:
+    """An empty store, which every stage and every program that a test starts uses."""
+    monkeypatch.setenv(PLACE, str(tmp_path / "store"))
+    return TrajectoryStore(tmp_path / "store")
 
 
 @pytest.fixture(scope="session")
@@ -322,7 +338,7 @@ def large_card(disc: DeviceCard) -> DeviceCard:
 class RigidEngine:
     """Layers that are rigid and rest where they start, as an engine: what they do follows from their cards alone."""
 
-    name, version, live, batched = "rigid", "1", True, True
+    name, version, live, batched, together = "rigid", "1", True, True, 44
 
     def __init__(self, cards: Any, tick: float) -> None:
         self.cards, self.tick = as_cards(cards), tick
@@ -335,8 +351,8 @@ class RigidEngine:
             [warmed(law, card, card.start.m, tick) for law, card in zip(laws, self.cards, strict=True)]
         )
 
-    def play(self, durations, inputs, fields=None, progress=None, *, devices=None, seed=0):  # type: ignore[no-untyped-def]
-        """Holds of one tick each."""
+    def play(self, durations, inputs, fields=None, progress=None, *, devices=None, seed=0, numbers=None, done=None):  # type: ignore[no-untyped-def]
+        """Holds of one tick each, whose noise does not know of numbers."""
         np.testing.assert_allclose(durations, self.tick)
         state = self.node.start(inputs.shape[1], seed, devices)
         if fields is not None:

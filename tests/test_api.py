@@ -33,6 +33,7 @@ def test_the_import_alone_is_quick():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_from_a_card_to_a_verdict_without_a_file(coarse_card):
     data = spinloom.calibrate(coarse_card, engine="embedded", trajectories=12, duration=1.5e-9, seed=1, grades=())
     assert isinstance(data, xr.Dataset)

@@ -13,6 +13,7 @@ from spinloom.device_models.calibration import Protocol, calibrate, load_calibra
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.trajectory_store import open_store
 from spinloom.networks.tasks import task_name
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import CalibratedModel
@@ -135,7 +136,7 @@ def _record(card: DeviceCard, calibration: Path | None, toml: str, choice: Choic
         open_engine(engine, card, QUICK.tick) as opened,
         progress(f"trying {toml}", QUICK.n_ticks) as advance,
     ):
-        return calibrate(card, opened, QUICK, advance)
+        return calibrate(card, opened, QUICK, advance, store=open_store())
 
 
 def _tried(words: str, toml: str, card: DeviceCard, tasks: tuple[str, ...], data: xr.Dataset) -> dict[str, Any]:

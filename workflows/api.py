@@ -18,7 +18,7 @@ from spinloom.device_models.calibration import Design, Protocol
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import choose_engine, open_engine
 from spinloom.device_models.spread import Spread
-from spinloom.networks.store import TrainedNetwork
+from spinloom.networks.store import PATTERNS, TrainedNetwork
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.workflows.chips import on_their_chips
@@ -28,8 +28,9 @@ from spinloom.workflows.export.onnx import network_onnx, node_onnx
 from spinloom.workflows.export.spice import network_netlist, node_netlist
 from spinloom.workflows.finish import finish_stage
 from spinloom.workflows.full_runs import How
+from spinloom.workflows.patterns import train_patterns, verdict_patterns
 from spinloom.workflows.run import run_experiment
-from spinloom.workflows.settings import RECOGNISE, GenerateSettings, RecogniseSettings, override
+from spinloom.workflows.settings import RECOGNISE, GenerateSettings, PatternSettings, RecogniseSettings, override
 from spinloom.workflows.train import generators, recogniser
 from spinloom.workflows.warm_verdict import SEEDS
 
@@ -123,10 +124,11 @@ def train(model: CalibratedModel, task: str, **settings: Any) -> TrainedNetwork:
     ----------
     model : CalibratedModel
     task : str
-        ``sine``, ``triangle``, ``harmonics``, ``square`` or the path of a CSV with one period, to be
-        generated; ``recognise``, to tell waveforms apart
+        ``sine``, ``triangle``, ``harmonics``, ``square``, of two outputs ``circle``, ``eight``, ``two_tones``, or the
+        path of a CSV with one period, to be generated; ``recognise``, to tell waveforms apart; ``patterns``, to
+        generate the one of several that the input chooses
     **settings
-        fields of :class:`spinloom.workflows.settings.GenerateSettings` or ``RecogniseSettings``;
+        fields of :class:`spinloom.workflows.settings.GenerateSettings`, ``RecogniseSettings`` or ``PatternSettings``;
         ``topology`` and ``training`` are dictionaries of the fields to change
 
     Returns
@@ -134,12 +136,14 @@ def train(model: CalibratedModel, task: str, **settings: Any) -> TrainedNetwork:
     network : TrainedNetwork
         what it reached is in ``network.settings["reached"]``
     """
-    base: Any = RecogniseSettings() if task == RECOGNISE else GenerateSettings()
+    base: Any = {RECOGNISE: RecogniseSettings, PATTERNS: PatternSettings}.get(task, GenerateSettings)()
     for part in ("topology", "training"):
         if part in settings:
             settings[part] = override(getattr(base, part), **settings[part]).model_dump()
     if task == RECOGNISE:
         return recogniser(model, override(base, **settings))
+    if task == PATTERNS:
+        return train_patterns(model, override(base, **settings), beside=False)[0]
     return generators(model, override(base, tasks=(task,), **settings), [task])[0]
 
 
@@ -215,6 +219,8 @@ def cosimulate(
     (network,), model = on_their_chips([network], model)
     if network.task == RECOGNISE:
         return Verdict(verdict_recognise(network, model, choice, trials, how, temperature))
+    if network.task == PATTERNS:
+        return Verdict(verdict_patterns(network, model, choice, temperature=temperature))
     record, (figures,) = compare([network], model, choice, periods, how, temperature=temperature, seeds=seeds)
     return Verdict(figures, record)
 

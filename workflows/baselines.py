@@ -83,6 +83,21 @@ def baseline_results(
     return result
 
 
+def without_magnets(model: CalibratedModel, settings: GenerateSettings) -> dict[str, dict[str, float]]:
+    """The NRMSE of every baseline, by task and kind; what they come to is said.
+
+    Parameters
+    ----------
+    model : CalibratedModel
+    settings : GenerateSettings
+    """
+    found = baseline_results(model, None, settings, None)["generate"]
+    for task, kinds in found.items():
+        each = ", ".join(f"{kind} {one['nrmse']:.2g}" for kind, one in kinds.items())
+        say(f"{task} without magnets, NRMSE: {each}")
+    return {task: {kind: one["nrmse"] for kind, one in kinds.items()} for task, kinds in found.items()}
+
+
 def macrospin(model: CalibratedModel, calibration: xr.Dataset | None) -> Node:
     """A macrospin as a network takes it, fitted to the calibration; a rigid layer of the card where it cannot be.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from spinloom.device_models.engines import Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.reference import calibration_path, reference_calibration
 from spinloom.device_models.spread import Spread
+from spinloom.device_models.trajectory_store import open_store
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.probe import advised, stays
 
@@ -78,8 +78,8 @@ def calibrate_stage(
 ) -> dict[str, Any]:
     """Calibrate a device, or a population of them, and write the set; if asked, say first how hard it can be driven.
 
-    Finished trajectories of an engine outside Spinloom are kept in a folder beside ``out`` until
-    the set is whole: the same command goes on from there.
+    Finished trajectories are kept in the store (:mod:`spinloom.device_models.trajectory_store`), and those that are
+    there already are not computed again.
 
     Returns
     -------
@@ -120,25 +120,19 @@ def _computed(cards: list[DeviceCard], choice: Choice, protocol: Protocol, out: 
     differ = "" if design is None else f" of {len(cards) - 1} devices that differ"
     say(f"{card.name}{warm}{differ}: relaxing {card.geometry.mask().sum()} cells in the {choice.name} engine")
     what = f"calibrate, {protocol.n_trajectories} devices"
-    with ExitStack() as stack:
-        keep = None
-        if choice.outside:
-            keep = stack.enter_context(files.claimed(out.with_name(f"{out.name}.partial")))
+    store = open_store()
+    with open_engine(choice, cards, protocol.tick) as engine:
         try:
-            engine = stack.enter_context(open_engine(choice, cards, protocol.tick, keep=keep))
             with progress(what, protocol.n_ticks) as advance:
-                dataset = calibrate(card, engine, protocol, advance, design)
+                dataset = calibrate(card, engine, protocol, advance, design, store)
         except BaseException:
-            finished = 0 if keep is None else len(list(keep.glob("*.npz")))
-            if finished:
-                say(
-                    f"{finished} of {protocol.n_trajectories} trajectories are kept in {keep}; the same command goes on"
-                )
-            elif keep is not None:
-                shutil.rmtree(keep, ignore_errors=True)
+            if store is not None and store.found + store.kept:
+                have = f"{store.found + store.kept} of {protocol.n_trajectories} trajectories"
+                say(f"{have} are kept in {store.folder}; the same command goes on")
             raise
-        if keep is not None:
+        if store is not None and store.found:
+            say(f"{store.found} of {protocol.n_trajectories} trajectories were in the store, {store.folder}")
+        if choice.outside:
             text = engine.input(dataset["u"].values[0])
             dataset[f"{engine.name}_input"] = ((), text, {"long_name": "input of trajectory 0; the others differ in u"})
-            shutil.rmtree(keep, ignore_errors=True)
     return dataset

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from spinloom.device_models.errors import SpinloomError
-from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, sweep, whole
-from spinloom.workflows.console import console, say, told_warnings
+from spinloom.workflows import failures
+from spinloom.workflows.commands import app, bench, device, export, measured, network, refine, store, sweep, whole
+from spinloom.workflows.console import console, hush, printable, say, told_warnings
 
-COMMANDS = (device, measured, network, refine, whole, sweep, bench, export)
+COMMANDS = (device, measured, network, refine, whole, sweep, bench, export, store)
 """Importing them adds their commands to the app, in this order."""
 
 
@@ -32,8 +33,11 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Before a command: tell warnings and errors alone.")
+    ] = False,
 ) -> None:
-    pass
+    hush(quiet)
 
 
 class Stopped(BaseException):
@@ -76,9 +80,12 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         with _never_lost(), told_warnings():
             app(args=arguments)
-    except SpinloomError as error:
-        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+    except Exception as error:
+        message = str(error) if isinstance(error, SpinloomError) else failures.told(error)
+        if message is None:
+            raise
+        console.print(printable(f"error: {message}"), style="red", markup=False, soft_wrap=True)
+        sys.exit(error.exit_code if isinstance(error, SpinloomError) else 2)
     except Stopped:
         say("stopped; files are whole, no process is left, the same command goes on from what is finished")
         # Everything is cleaned up by now. JAX may still compile in a thread, and then crashes Python's own way out.

@@ -122,7 +122,7 @@ def compare(
     names = [network.name for network in networks]
     if len(set(names)) < len(names):
         raise SpinloomError(f"networks: expected a name of its own for each, got {', '.join(names)}")
-    alike = {(n.period_ticks, n.weights.nodes, n.weights.outputs, tuple(n.settings["washouts"])) for n in networks}
+    alike = {(n.period_ticks, n.weights.nodes, n.weights.outputs, tuple(n.washouts)) for n in networks}
     if len(alike) != 1:
         raise SpinloomError("networks: expected the same size, period, outputs and washouts; run them one by one")
     say(choice.why)
@@ -247,7 +247,7 @@ def verdict_recognise(
 
 def _recognise(network: TrainedNetwork, model: CalibratedModel, engine: Engine, trials: int) -> dict[str, Any]:
     settings = network.settings
-    nodes, ticks = network.weights.nodes, settings["periods"] * network.period_ticks
+    nodes, ticks = network.weights.nodes, network.listening["periods"] * network.period_ticks
     together = trials if engine.batched else max(1, TOGETHER // nodes)
     watch = Watch(model.region, model.scale.reach, ticks * trials * nodes)
     what = f"recognise, {trials * nodes} junctions in {engine.name} micromagnetics"
@@ -257,11 +257,12 @@ def _recognise(network: TrainedNetwork, model: CalibratedModel, engine: Engine, 
             network.weights,
             trials=trials,
             **network.listening,
-            rng=stream(settings["seed"], "full trials"),
+            rng=stream(settings.get("seed", 0), "full trials"),
             progress=advance,
             watch=watch,
             together=together,
             seed=VERIFIES,
+            finite=True,
         )
     model.region.warn(watch.outside_of_all, "recognise in full micromagnetics")
     return {

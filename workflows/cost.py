@@ -15,7 +15,7 @@ from spinloom.networks.finish import Plan
 from spinloom.networks.kick import PERIODS as KICK_PERIODS
 from spinloom.workflows.baselines import KINDS
 from spinloom.workflows.baselines import PERIODS as BASELINE_PERIODS
-from spinloom.workflows.console import console, emit
+from spinloom.workflows.console import emit, show
 from spinloom.workflows.settings import Experiment, load_experiment, override
 
 TICK = 7.5e-12
@@ -217,5 +217,5 @@ def tell_cost(path: Path, options: dict[str, Any], as_json: bool) -> dict[str, A
     if as_json:
         emit(found, True)
     else:
-        console.print(costs_table(found, f"{experiment.name}: what a run costs, if all of it works"))
+        show(costs_table(found, f"{experiment.name}: what a run costs, if all of it works"))
     return found

@@ -6,12 +6,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.ubermag import card_toml
 from spinloom.networks.tasks import task_name
-from spinloom.workflows import figures
-from spinloom.workflows.report import card_rows, data_uris, environment
+from spinloom.workflows.page.design_map import design_map
+from spinloom.workflows.page.explorer import Explorer, Start, explorer
+from spinloom.workflows.page.frame import render, write
+from spinloom.workflows.report import card_rows
 from spinloom.workflows.settings import Experiment, experiment_toml, override
 
 
@@ -68,13 +72,43 @@ def draw_page(path: Path, card: DeviceCard, rows: list[dict[str, Any]], result: 
     result : dict
         of :func:`spinloom.workflows.design.design_stage`
     """
+    write(path, design_page(card, rows, result))
+
+
+def design_page(card: DeviceCard, rows: list[dict[str, Any]], result: dict[str, Any]) -> str:
+    """The text of the page; see :func:`draw_page`."""
     wish, tasks = result["wish"], [task_name(task) for task in result["wish"]["tasks"]]
-    pictures: dict[str, Any] = {"map": figures.map_of_design(rows, tasks, result["chosen"])}
-    pictures["cost"] = figures.cost_of_design(rows, result["judged"], result["chosen"])
-    page = (
-        environment()
-        .get_template("design.html")
-        .render(r=result, w=wish, tasks=tasks, card=card_rows(card), pictures=data_uris(pictures))
-    )
-    with files.written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    found = points_explorer(rows, result["judged"], tasks, result["chosen"])
+    plots = {**found.plots, **design_map(rows, tasks, result["chosen"])}
+    return render("design.html", plots, r=result, w=wish, tasks=tasks, card=card_rows(card), keys=found.keys)
+
+
+def points_explorer(
+    rows: list[dict[str, Any]], judged: list[dict[str, Any]], tasks: list[str], chosen: dict[str, Any]
+) -> Explorer:
+    """Every point of the map, and those that were judged closely: error against energy first."""
+    given = pd.DataFrame([{**row, "judged": "map"} for row in rows] + [{**row, "judged": "closely"} for row in judged])
+    given = given[given["stable"].astype(bool)]
+    columns = {
+        "nodes": ("N", 1.0),
+        "diameter": ("diameter (nm)", 1e9),
+        "thickness": ("thickness (nm)", 1e9),
+        "voltage": ("voltage (V)", 1.0),
+        "field": ("bias (torque fields)", 1.0),
+        "period": ("period (ns)", 1e9),
+        "score": ("largest error / asked", 1.0),
+        **{f"nrmse_{task}": (f"error, {task}", 1.0) for task in tasks},
+        "power": ("power (mW)", 1e3),
+        "energy": ("energy per period (pJ)", 1e12),
+    }
+    points = pd.DataFrame({name: scale * given[key] for key, (name, scale) in columns.items()})
+    score, at = "largest error / asked", "energy per period (pJ)"
+    points[score] = points[score].clip(upper=10.0)
+    points["judged"] = given["judged"]
+    points = points.sort_values(score)
+    numbers = [name for name in points.columns if name != "judged"]
+    marked = {"N": chosen["nodes"], at: 1e12 * chosen["energy"], "judged": "closely"}
+    errors = [score, *(f"error, {task}" for task in tasks)]
+    up = [*errors, *(name for name in numbers if name not in errors)]
+    across = [at, *(name for name in numbers if name != at)]
+    return explorer(points, across, up, Start(at, score, "diameter (nm)"), line=1.0, marked=marked)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from spinloom.device_models.card import expect_cold
+from spinloom.device_models.card import expect_cold, explain
 from spinloom.device_models.engines import SILENT_S, Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
@@ -112,7 +113,13 @@ def _form(network: TrainedNetwork) -> tuple[Any, ...]:
 
 
 def _how(network: TrainedNetwork) -> Training:
-    return Training.model_validate(network.settings["training"])
+    try:
+        return Training.model_validate(network.settings["training"])
+    except (KeyError, ValidationError) as error:
+        told = explain(error, "training") if isinstance(error, ValidationError) else "they hold no training"
+        raise SpinloomError(
+            f"{network.name}: its settings do not say how it was trained ({told}); train it again"
+        ) from None
 
 
 def _result(network: TrainedNetwork, engine: str, why: str) -> dict[str, Any]:

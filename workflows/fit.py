@@ -17,7 +17,7 @@ from spinloom.device_models.scan import drive
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import CalibratedModel, load_model, save_model
 from spinloom.workflows import figures
-from spinloom.workflows.console import console, progress, say
+from spinloom.workflows.console import progress, say, show
 
 
 def read_reach(text: str) -> float | str:
@@ -66,7 +66,7 @@ def fit_stage(
         with files.written_whole(plot) as temporary:
             temporary.write_text(picture(dataset, model), encoding="utf-8")
     say(in_words(model))
-    console.print(curve_table(model))
+    show(curve_table(model))
     model.region.warn(model.info["outside_share"], "held-out roll-outs")
     return {
         "kind": model.kind,

@@ -102,7 +102,7 @@ def side_by_side(networks: list[TrainedNetwork]) -> Batch:
     clock = None
     if any(network.clock is not None for network in networks):
         clock = np.stack([np.zeros(len(f)) if n.clock is None else n.clock for n in networks], axis=1)
-    return Batch(weights, f, clock, networks[0].settings["washouts"][0])
+    return Batch(weights, f, clock, networks[0].washouts[0])
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _group(
     else:
         given, node = engine.input(), model.scale.of(engine.node)
         state = started(node, weights, f"{what}, starting")
-        solve = partial(simulate, state=state)
+        solve = partial(simulate, state=state, names=[network.name for network in networks])
     preview = (
         None if how.anyway or periods <= PREVIEW else Preview(model, (washout + PREVIEW) * len(f), weights.which())
     )

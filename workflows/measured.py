@@ -19,13 +19,14 @@ from spinloom.device_models.engines import ENGINES, Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.measured import SHORTEST, Measurement, read_traces
 from spinloom.device_models.spread import PARAMETERS
+from spinloom.device_models.trajectory_store import open_store
 from spinloom.device_models.ubermag import card_toml
 from spinloom.reduced_models.flow_map import FlowMap
 from spinloom.reduced_models.identify import Identified, Tolerance, identify, played
 from spinloom.reduced_models.observation import Chain, error_of, find_starts, lead_of, observe
 from spinloom.reduced_models.reach import HOLD_OUT, held_out, verdict
 from spinloom.reduced_models.rollout import single_ticks
-from spinloom.workflows.console import console, progress, say
+from spinloom.workflows.console import progress, say, show
 
 MOST_NS, PIECES_NS = 24.0, (0.75, 3.0)
 """What the card is found from: so much of the shown traces in all (ns), in pieces of at most so long, first short ones.
@@ -133,7 +134,7 @@ def _identified(
         open_engine(choice, card, tick) as engine,
         progress(f"{card.name} as it is known", protocol.n_ticks) as advance,
     ):
-        first = calibrate(card, engine, protocol, advance)
+        first = calibrate(card, engine, protocol, advance, store=open_store())
     X, ends, _ = single_ticks(first["m"].values, first["u"].values, first["m_start"].values)
     law, chain, visited, found = FlowMap(4, 1e-8).fit(X, ends).law(), Chain(), ends, None
     for longest in PIECES_NS:
@@ -257,7 +258,7 @@ def measure_stage(
             temporary.write_text(card_toml(found.card), encoding="utf-8")
     told = json.loads(dataset.attrs["measured"])
     words = in_words(found, told["signal_nrmse"], told["noise"])
-    console.print(_table(found))
+    show(_table(found))
     say(words)
     keys = ("parameters", "gain", "offset", "delay_s", "signal_nrmse", "noise")
     return {"card": found.card.name, "pieces": n, "ticks": ticks, **{key: told[key] for key in keys}, "words": words,

@@ -134,7 +134,7 @@ def recalibrate(
                 "before": before,
                 "after": after,
                 "holdout_nrmse": model.holdout_nrmse,
-                "nrmse": {network.name: network.settings["reached"]["nrmse"] for network in networks},
+                "nrmse": {network.name: _reached(network) for network in networks},
             }
         )
     return networks, model, dataset, results
@@ -165,7 +165,7 @@ def _check(networks: list[TrainedNetwork], model: CalibratedModel, dataset: xr.D
 def _own_record(networks: list[TrainedNetwork], model: CalibratedModel, choice: Choice, ticks: int, how: How) -> Record:
     """So many ticks of full micromagnetics, from equilibrium, at most half of them washout."""
     period = networks[0].period_ticks
-    washout = max(1, min(networks[0].settings["washouts"][0], ticks // period // 2))
+    washout = max(1, min(networks[0].washouts[0], ticks // period // 2))
     early = [replace(n, settings={**n.settings, "washouts": [washout]}) for n in networks]
     periods = max(1, -(-ticks // period) - washout)
     whole = run_whole(early, model, choice, periods, how)
@@ -228,3 +228,9 @@ def _free(network: Path, model: Path, calibration: Path) -> list[Path]:
                 files.check_writable(place)
             return places
     raise SpinloomError(f"{network.parent}: holds too many recalibrated networks; move some elsewhere")
+
+
+def _reached(network: TrainedNetwork) -> float | None:
+    """What the training came to, as far as the network tells."""
+    reached = network.settings.get("reached")
+    return reached.get("nrmse") if isinstance(reached, dict) else None

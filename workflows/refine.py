@@ -249,6 +249,7 @@ def refine_file(path: Path, out: Path, how: Descent, *, choice: Choice | None = 
         raise SpinloomError(f"{out}: is the network itself; choose another output for the refined one")
     files.check_writable(out)
     network, model_path = load_network(path)
+    network.expect("generate", "recognise")
     refined, result = refine_network(network, load_model(model_path), how, choice=choice, **options)
     save_network(refined, out, model_path)
     return {**result, "out": str(out)}
@@ -264,8 +265,7 @@ def floquet_file(path: Path, steps: int) -> dict[str, Any]:
         multipliers with the target fed back and of the closed loop, and what a search over read-outs came to
     """
     network, model_path = load_network(path)
-    if network.task != "generate":
-        raise SpinloomError(f"{path}: recognises, and has no loop; expected a network that generates")
+    network.expect("generate")
     model = load_model(model_path)
     expect_cold(model.card, "the Floquet multipliers")
     (network,), model = on_their_chips([network], model)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import xarray as xr
 
-from spinloom.device_models import files
 from spinloom.device_models.calibration import load_calibration
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
@@ -19,7 +16,9 @@ from spinloom.networks.fluctuations import FIGURES
 from spinloom.networks.record import COMPARED_PERIODS, load_record
 from spinloom.reduced_models.model import load_model
 from spinloom.reduced_models.region import WARN_SHARE
-from spinloom.workflows import figures
+from spinloom.workflows.page import device_plots
+from spinloom.workflows.page.closed_loop import MOST_NOISES, closed_loop
+from spinloom.workflows.page.frame import render, write
 from spinloom.workflows.summary import CHIP
 
 
@@ -39,47 +38,50 @@ def report_stage(folder: Path) -> dict[str, Any]:
     summary = _summary(folder)
     calibration, model = load_calibration(folder / "calibration.nc"), load_model(folder / "model.nc")
     verified = [task for task, result in summary["generate"].items() if "engine_full" in result]
-    record = first_chip(load_record(folder / "cosimulation.nc")) if verified else None
+    record = load_record(folder / "cosimulation.nc") if verified else None
     recognise = summary["recognise"]
-    tables = {"reduced": recognise["confusion_reduced"]}
-    if recognise["verified"]:
-        tables["full micromagnetics"] = recognise["confusion_full"]
-    pictures: dict[str, Any] = {
-        "device": figures.device(model.card, calibration["field_start"].values),
-        "calibration": figures.calibration(calibration),
-        "rollout": figures.rollout(calibration, model),
-        "reach": figures.reach(model),
-        "confusion": figures.confusion(recognise["classes"], tables),
+    shown, kept = device_plots.trajectories(calibration, model)
+    plots: dict[str, Any] = {
+        **shown,
+        "relaxed": device_plots.relaxed(model.card, calibration["field_start"].values),
+        "reach": device_plots.reach(model),
+        "confusion_reduced": device_plots.confusion(
+            recognise["classes"], recognise["confusion_reduced"], "reduced junctions"
+        ),
     }
-    shown = next(iter(verified), None)
-    if record is not None and shown is not None:
-        pictures["tasks"] = {task: figures.task(record, task) for task in verified}
-        pictures["nodes"] = figures.nodes(record, shown)
-    finishes = {task: result["finish"] for task, result in summary["generate"].items() if result["finish"]}
-    page = (
-        environment()
-        .get_template("report.html")
-        .render(
-            s=summary,
-            nodes=summary["experiment"]["generate"]["topology"]["nodes"],
-            verdict=summary["reduced_model"]["words"],
-            warnings=_warnings(summary),
-            finished={task: finish for task, finish in finishes.items() if finish["finished"]},
-            noisy={task: g for task, g in summary["generate"].items() if "noise" in g},
-            noise_names=FIGURES,
-            by_chip=_by_chip(summary),
-            compared={task: g for task, g in summary["generate"].items() if "nrmse_embedded" in g},
-            compared_periods=COMPARED_PERIODS,
-            outside=_outside(summary),
-            power=_power(model.card, record, shown, model.tick),
-            card=card_rows(model.card),
-            recognise_periods=summary["experiment"]["recognise"]["periods"],
-            pictures=data_uris(pictures),
+    if recognise["verified"]:
+        plots["confusion_full"] = device_plots.confusion(
+            recognise["classes"], recognise["confusion_full"], "full micromagnetics"
         )
+    loop = closed_loop(record, model.card) if record is not None else None
+    if loop is not None:
+        plots |= loop.plots
+    finishes = {task: result["finish"] for task, result in summary["generate"].items() if result["finish"]}
+    noises = max((record.sizes.get(f"seed_{run}", 1) for run in ("reduced", "full")) if record is not None else [1])
+    page = render(
+        "report.html",
+        plots,
+        s=summary,
+        loop_of=loop,
+        trajectories=kept,
+        most_noises=MOST_NOISES,
+        noises_left_out=noises if noises > MOST_NOISES else 0,
+        nodes=summary["experiment"]["generate"]["topology"]["nodes"],
+        verdict=summary["reduced_model"]["words"],
+        warnings=_warnings(summary),
+        finished={task: finish for task, finish in finishes.items() if finish["finished"]},
+        noisy={task: g for task, g in summary["generate"].items() if "noise" in g},
+        noise_names=FIGURES,
+        by_chip=_by_chip(summary),
+        compared={task: g for task, g in summary["generate"].items() if "nrmse_embedded" in g},
+        compared_periods=COMPARED_PERIODS,
+        outside=_outside(summary),
+        power=_power(model.card, first_chip(record) if record is not None else None, verified, model.tick),
+        card=card_rows(model.card),
+        recognise_periods=summary["experiment"]["recognise"]["periods"],
     )
     path = folder / "report.html"
-    with files.written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write(path, page)
     return {"report": str(path)}
 
 
@@ -100,38 +102,6 @@ def _summary(folder: Path) -> dict[str, Any]:
         raise SpinloomError(f"{path}: damaged ({error}); use 'spinloom run' again") from None
 
 
-def environment() -> jinja2.Environment:
-    """The templates of pages, with what they format figures by."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["figure"] = _figure
-    environment.filters["drift"] = _drift
-    environment.filters["interval"] = _interval
-    environment.filters["apart"] = lambda value: "–" if value is None else f"{value:+.1f}"
-    return environment
-
-
-def _figure(value: float | None) -> str:
-    """An error, or that there is none to tell: JSON has no infinity."""
-    if value is None:
-        return "diverged"
-    return f"{value:.2g}" if value < 0.001 or value >= 1e4 else f"{value:.4f}"
-
-
-def _drift(value: float | None) -> str:
-    """A drift of the phase in mrad per period; none of an output that does not oscillate."""
-    return "–" if value is None else f"{1e3 * value:+.3f}"
-
-
-def _interval(one: dict[str, float | None]) -> str:
-    """A mean and where the true one lies."""
-    mean, low, high = one["mean"], one["low"], one["high"]
-    if mean is None:
-        return "–"
-    return f"{mean:.3g}" if low is None or high is None else f"{mean:.3g} ({low:.2g} to {high:.2g})"
-
-
 def _by_chip(summary: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
     """Errors of every chip, of tasks that ran on several."""
     tasks = {**summary["generate"], "recognise": summary["recognise"]}
@@ -142,13 +112,6 @@ def _by_chip(summary: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
         for task, result in tasks.items()
         if "chips" in result
     }
-
-
-def data_uris(pictures: Any) -> Any:
-    """SVG texts, in whatever dictionaries, as what a page can show without other files."""
-    if isinstance(pictures, dict):
-        return {name: data_uris(picture) for name, picture in pictures.items()}
-    return "data:image/svg+xml;base64," + base64.b64encode(pictures.encode()).decode()
 
 
 def _outside(summary: dict[str, Any]) -> dict[str, float]:
@@ -168,8 +131,9 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def _power(card: DeviceCard, record: xr.Dataset | None, task: str | None, tick: float) -> dict[str, Any]:
-    """Electrical power of the junctions, from the drive and the conductance of each tick."""
+def _power(card: DeviceCard, record: xr.Dataset | None, verified: list[str], tick: float) -> dict[str, Any]:
+    """Electrical power of the junctions at the first task, from the drive and the conductance of each tick."""
+    task = next(iter(verified), None)
     result = {
         "task": task,
         "current_uA": card.torque.J_max * card.area * 1e6,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +12,13 @@ from spinloom.device_models.calibration import load_calibration
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines import Choice, choose_engine
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.provenance import versions
 from spinloom.networks.store import TrainedNetwork, save_network
 from spinloom.networks.tasks import task_name
 from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows.baselines import baseline_results
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.chips import of_chip
-from spinloom.workflows.console import console, say
+from spinloom.workflows.console import say, show
 from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
 from spinloom.workflows.cost import words_of_what_follows
 from spinloom.workflows.finish import finish_stage
@@ -30,57 +26,12 @@ from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.full_runs import How
 from spinloom.workflows.report import report_stage
 from spinloom.workflows.settings import RECOGNISE, Experiment, load_experiment, override
+from spinloom.workflows.stages import Part, Stages, at_work, digests
 from spinloom.workflows.summary import CHIP, Result, baselines_table, by_task, results_table, summarise
 from spinloom.workflows.train import generate_stage, recognise_stage, targets
 from spinloom.workflows.warm_verdict import ROOM, foretell
 
 RECORDED = "what OOMMF recorded is of networks as they were trained"
-
-
-class Stages:
-    """Results of stages in a folder, each with a digest of what it was made from.
-
-    Parameters
-    ----------
-    folder : path
-        of the run; ``stages/NAME.json`` holds a stage's result and the digest of its input
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.results: dict[str, Any] = {}
-        self.wall_s: dict[str, float] = {}
-
-    def do(self, name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> Any:
-        """Return the stored result if its input is the same and its files are there, else compute it."""
-        source = json.dumps([made_from, versions().get("spinloom")], sort_keys=True)
-        key = hashlib.sha256(source.encode()).hexdigest()
-        path = self.folder / "stages" / f"{name}.json"
-        stored = _stored(path)
-        if stored.get("made_from") == key and stored.get("files") == _digests(outputs):
-            say(f"{name}: done before, kept")
-        else:
-            began = time.perf_counter()
-            result = work()
-            wall = time.perf_counter() - began
-            stored = {"made_from": key, "result": result, "wall_s": wall, "files": _digests(outputs)}
-            stored = json.loads(files.to_json(stored))
-            with files.written_whole(path) as temporary:
-                temporary.write_text(json.dumps(stored, indent=1), encoding="utf-8")
-        self.results[name], self.wall_s[name] = stored["result"], stored["wall_s"]
-        return stored["result"]
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _digests(paths: list[Path]) -> dict[str, str | None]:
-    return {path.name: files.digest(path) if path.is_file() else None for path in paths}
 
 
 def run_experiment(
@@ -132,14 +83,19 @@ def run_experiment(
     if experiment.generate.tasks:  # a bad file is told before anything is computed
         targets(list(experiment.generate.tasks), experiment.generate.usual_ticks)
     _claim(folder)
-    with files.claimed(folder / "stages"):
-        return _run(experiment, card, choice, finisher, folder, anyway)
+    with at_work(folder) as stages:
+        return _run(experiment, card, choice, finisher, folder, stages, anyway)
 
 
 def _run(
-    experiment: Experiment, card: DeviceCard, choice: Choice, finisher: Choice | None, folder: Path, anyway: bool
+    experiment: Experiment,
+    card: DeviceCard,
+    choice: Choice,
+    finisher: Choice | None,
+    folder: Path,
+    stages: Stages,
+    anyway: bool,
 ) -> Result:
-    stages = Stages(folder)
     calibration, model_path = folder / "calibration.nc", folder / "model.nc"
     spread = experiment.spread if experiment.chips_differ else None
     stages.do(
@@ -167,9 +123,9 @@ def _run(
     with files.written_whole(folder / "summary.json") as temporary:
         temporary.write_text(files.to_json(summary, indent=1), encoding="utf-8")
     report_stage(folder)
-    console.print(results_table(summary))
+    show(results_table(summary))
     if summary["baselines"]:
-        console.print(baselines_table(summary))
+        show(baselines_table(summary))
         for text in summary["baselines"]["words"]:
             say(text)
     for text in summary["words"]:
@@ -219,37 +175,36 @@ def _train(experiment: Experiment, model_path: Path, folder: Path, stages: Stage
     def one(chip: int, nodes: int) -> Any:
         return model if differ is None else of_chip(model, experiment.spread, nodes, chip)
 
+    def part(chip: int, made_from: list[Any], outputs: list[Path], work: Callable[[], Any]) -> Part:
+        return Part(f"chip{chip}", [*made_from, differ, chip], outputs, work)
+
     if settings.tasks:
         # The target's values, not only its name: a user's CSV may have changed.
         wanted = targets(list(settings.tasks), settings.ticks(model)).tolist()
-        outs = {
-            (task, chip): network_path(experiment, folder, task_name(task), chip)
-            for task in settings.tasks
-            for chip in chips
-        }
+        made_from = [digest, settings.model_dump(mode="json", exclude={"full_periods", "full_seeds"}), wanted]
 
-        def generate() -> list[Result]:
-            found = []
-            for chip in chips:
-                named = f"{CHIP}{chip}" if experiment.chips > 1 else ""
-                where = {task: outs[task, chip] for task in settings.tasks}
-                found += generate_stage(one(chip, settings.topology.nodes), model_path, settings, where, named)
-            return found
+        def generate(chip: int) -> Part:
+            named = f"{CHIP}{chip}" if experiment.chips > 1 else ""
+            outs = {task: network_path(experiment, folder, task_name(task), chip) for task in settings.tasks}
+            return part(
+                chip,
+                made_from,
+                list(outs.values()),
+                lambda: generate_stage(one(chip, settings.topology.nodes), model_path, settings, outs, named),
+            )
 
-        full = {"full_periods", "full_seeds"}
-        made_from = [digest, settings.model_dump(mode="json", exclude=full), wanted, differ, experiment.chips]
-        stages.do("train-generate", made_from, list(outs.values()), generate)
+        found = stages.each("train-generate", [generate(chip) for chip in chips])
+        stages.results["train-generate"] = [result for results in found for result in results]
     recognise = experiment.recognise
-    recognisers = [network_path(experiment, folder, RECOGNISE, chip) for chip in chips]
-    stages.do(
-        "train-recognise",
-        [digest, recognise.model_dump(mode="json", exclude={"full_trials"}), differ, experiment.chips],
-        recognisers,
-        lambda: [
-            recognise_stage(one(chip, recognise.topology.nodes), model_path, recognise, recognisers[chip])
-            for chip in chips
-        ],
-    )
+    asked = [digest, recognise.model_dump(mode="json", exclude={"full_trials"})]
+
+    def listener(chip: int) -> Part:
+        out = network_path(experiment, folder, RECOGNISE, chip)
+        return part(
+            chip, asked, [out], lambda: recognise_stage(one(chip, recognise.topology.nodes), model_path, recognise, out)
+        )
+
+    stages.each("train-recognise", [listener(chip) for chip in chips])
 
 
 def _baselines(experiment: Experiment, model_path: Path, calibration: Path, stages: Stages) -> None:
@@ -285,7 +240,7 @@ def _finish(
             save_network(network, path, folder / "model.nc")
         return results
 
-    stages.do("finish", [_digests(trained), finisher.name], finished, work)
+    stages.do("finish", [digests(trained), finisher.name], finished, work)
     return finished
 
 
@@ -297,7 +252,7 @@ def _foretell(experiment: Experiment, card: DeviceCard, tasks: list[str], folder
     paths = [network_path(experiment, folder, name, 0) for name in names]
     networks, model = load_networks(paths)
     networks = [replace(network, name=network.name.split(CHIP)[0]) for network in networks]
-    stages.do("foretell", [_digests(paths), ROOM], [], lambda: foretell(networks, model, ROOM))
+    stages.do("foretell", [digests(paths), ROOM], [], lambda: foretell(networks, model, ROOM))
 
 
 def _verdict(
@@ -316,7 +271,7 @@ def _verdict(
         how = How(anyway=anyway, kick=not (choice.recorded or choice.outside or model.temperature))
         stages.do(
             "cosimulate-generate",
-            [_digests(paths), choice.name, periods, anyway, seeds if model.temperature else None],
+            [digests(paths), choice.name, periods, anyway, seeds if model.temperature else None],
             [record],
             lambda: verdict_generate(networks, model, choice, periods, record, how, seeds=seeds),
         )
@@ -324,10 +279,11 @@ def _verdict(
         recognisers = [network_path(experiment, folder, RECOGNISE, chip) for chip in range(experiment.chips)]
         trials = experiment.recognise.full_trials
 
-        def recognise() -> list[Result]:
-            return [verdict_recognise(*_alone(path), choice, trials) for path in recognisers]
+        def verdict(chip: int, path: Path) -> Part:
+            made_from = [digests([path]), choice.name, trials]
+            return Part(f"chip{chip}", made_from, [], lambda: verdict_recognise(*_alone(path), choice, trials))
 
-        stages.do("cosimulate-recognise", [_digests(recognisers), choice.name, trials], [], recognise)
+        stages.each("cosimulate-recognise", [verdict(chip, path) for chip, path in enumerate(recognisers)])
 
 
 def _alone(path: Path) -> tuple[TrainedNetwork, CalibratedModel]:

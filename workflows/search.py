@@ -16,6 +16,7 @@ from spinloom.networks.screening import SEEN, SETTLE, Screened, screen
 from spinloom.networks.tasks import target, task_name
 from spinloom.networks.topology import Topology, Weights, draw
 from spinloom.reduced_models.model import CalibratedModel
+from spinloom.workflows.journal import Journal
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -118,6 +119,14 @@ class Search:
         of the model's reach, that networks may stay within
     last : CalibratedModel, optional
         of the same device and reach, for the last rung, if the first is a quicker one
+    journal : Journal, optional
+        what an earlier search like this one has found, which is not computed again; what this one finds is added
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+    walls : list of float
+        how long each batch took when it was computed (s)
     """
 
     def __init__(
@@ -130,11 +139,14 @@ class Search:
         longest_s: float | None = None,
         shares: tuple[float, ...] = (1.0,),
         last: CalibratedModel | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.models = (model, model, model if last is None else last)
         self.tasks, self.nodes, self.seed = tasks, nodes, seed
         self.space = space(model, clock, longest_s, shares)
         self.candidates: list[Candidate] = []
+        self.walls: list[float] = []
+        self.journal = journal
         # Half of a batch is drawn anywhere: one lucky network must not draw all the others to it.
         self._samplers = (
             optuna.samplers.RandomSampler(seed=seed),
@@ -147,35 +159,62 @@ class Search:
         """Candidates that came farthest, the best first."""
         return sorted(self.candidates, key=lambda candidate: (-candidate.rung, candidate.score))
 
-    def until(self, deadline: float, say: Callable[[Search], None] = lambda search: None, most: int = 100_000) -> None:
-        """Batch after batch until ``time.perf_counter()`` reaches the deadline; one at least.
+    def until(self, seconds: float, say: Callable[[Search], None] = lambda search: None, most: int = 100_000) -> None:
+        """Batch after batch until they have taken so many seconds; one at least.
 
-        The best of all go to the last rung in the end.
+        The best of all go to the last rung in the end. What a journal holds counts with the time that it took then,
+        so that a search which was interrupted ends where it would have ended.
         """
         while True:
-            began = time.perf_counter()
-            self.batch()
-            say(self)
-            now = time.perf_counter()
-            if now + 0.7 * (now - began) > deadline or len(self.candidates) >= most:
+            new = self.batch()
+            if new:
+                say(self)
+            if sum(self.walls) + 0.7 * self.walls[-1] > seconds or len(self.candidates) >= most:
                 break
         # Half of the last are unlike each other: fast and hard driven ones lean on the model most.
         others = unlike(self.best, LAST // 2)
-        self.judge(others + [one for one in self.best if one not in others][: LAST - len(others)], 2)
+        last = others + [one for one in self.best if one not in others][: LAST - len(others)]
+        self._recalled("last", last, lambda: self.judge(last, 2))
         say(self)
 
-    def batch(self) -> None:
-        """One batch of proposals; the best of them go on to the second rung."""
+    def batch(self) -> bool:
+        """One batch of proposals; the best of them go on to the second rung. False if the journal had it."""
         asked = []
         for sampler in self._samplers:
             self._study.sampler = sampler
             asked += [self._study.ask(self.space) for _ in range(BATCH // 2)]
         new = {trial.number: Candidate(trial.number, self._params(trial.params)) for trial in asked}
         self.candidates += new.values()
-        self.judge(list(new.values()), 0)
-        self.judge(sorted(new.values(), key=lambda candidate: candidate.score)[:PROMOTED], 1)
+        group = list(new.values())
+
+        def judge() -> None:
+            self.judge(group, 0)
+            self.judge(sorted(group, key=lambda candidate: candidate.score)[:PROMOTED], 1)
+
+        computed = self._recalled("batch", group, judge)
         for trial in asked:
             self._study.tell(trial, scored(new[trial.number], self.tasks, self.models[0], pessimistic=True))
+        return computed
+
+    def _recalled(self, kind: str, group: list[Candidate], judge: Callable[[], None]) -> bool:
+        """Write into candidates how they did: from the journal, or computed, and then added to it."""
+        line = None if self.journal is None else self.journal.next()
+        if line is not None and self.journal is not None:
+            if line.get("kind") == kind and [one["params"] for one in line["candidates"]] == [c.params for c in group]:
+                for candidate, one in zip(group, line["candidates"], strict=True):
+                    candidate.rung, candidate.states = one["rung"], one["states"]
+                    candidate.errors = {task: _errors(errors) for task, errors in one["errors"].items()}
+                    candidate.score = scored(candidate, self.tasks, self.models[candidate.rung])
+                self.walls.append(line["wall_s"])
+                return False
+            self.journal.forget()
+        began = time.perf_counter()
+        judge()
+        self.walls.append(time.perf_counter() - began)
+        if self.journal is not None:
+            found = [{"params": c.params, "rung": c.rung, "errors": c.errors, "states": c.states} for c in group]
+            self.journal.add({"kind": kind, "wall_s": self.walls[-1], "candidates": found})
+        return True
 
     def judge(self, group: list[Candidate], rung: int) -> None:
         """Screen candidates on one of the rungs, 0 to 2."""
@@ -198,6 +237,16 @@ class Search:
         else:
             params["clock"] = 0.0
         return params
+
+
+def halving() -> list[Any]:
+    """What else than its arguments decides what a search finds."""
+    return [BATCH, PROMOTED, LAST, UNLIKE, SEEDS, TAUGHT, FORCED, FREE, GOALS]
+
+
+def _errors(stored: dict[str, float | None]) -> dict[str, float]:
+    """Numbers that are not finite are null in files; of errors, these were infinite."""
+    return {kind: math.inf if error is None else error for kind, error in stored.items()}
 
 
 def unlike(candidates: list[Candidate], most: int) -> list[Candidate]:

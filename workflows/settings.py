@@ -11,10 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from spinloom.device_models.calibration import Protocol
-from spinloom.device_models.card import DeviceCard, explain, load_card, read_toml
+from spinloom.device_models.card import DeviceCard, explain, load_card
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import data_folder
 from spinloom.device_models.spread import Spread
+from spinloom.device_models.texts import read_toml, shown
+from spinloom.networks.patterns import Choosing
 from spinloom.networks.tasks import task_name
 from spinloom.networks.topology import Topology
 from spinloom.networks.training import WASHOUT, Training
@@ -153,6 +155,39 @@ class RecogniseSettings(_Periodic):
                 f"averaged: expected at most the {self.periods} periods that are fed in, got {self.averaged}"
             )
         return self
+
+
+class PatternSettings(_Periodic):
+    """How a network is made and trained to generate the pattern that its input chooses.
+
+    Attributes
+    ----------
+    patterns : tuple of str
+        two or more tasks with the same number of outputs, as in :class:`GenerateSettings`
+    seed : int
+        of the topology
+    period_ticks, period_resonances
+        as in :class:`GenerateSettings`
+    tours, dwell : int
+        how often every switch is made in the free run that judges, and periods between two of them
+    """
+
+    usual_ticks: ClassVar[int] = 84
+
+    patterns: tuple[str, ...] = Field(default=("sine", "triangle", "harmonics"), min_length=2, max_length=20)
+    seed: int = Field(default=0, ge=0)
+    tours: int = Field(default=5, ge=1, le=10_000)
+    dwell: int = Field(default=12, ge=2, le=10_000)
+    topology: Topology = Topology(spectral_radius=0.57, feedback=3.2, bias=0.6, gain=0.75, input=0.7)
+    training: Choosing = Choosing()
+
+    @field_validator("patterns")
+    @classmethod
+    def _names_differ(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        names = [task_name(task) for task in patterns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each pattern once, got {', '.join(names)}")
+        return patterns
 
 
 class Experiment(_Settings):
@@ -322,17 +357,22 @@ def device_path(path: Path, device: str) -> Path:
     shipped = {card.stem: card for card in sorted((data_folder() / "devices").glob("*.toml"))}
     if device not in shipped:
         raise SpinloomError(
-            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {device!r}"
+            f"{path}: device: expected one of {', '.join(shipped)} or a .toml file beside it, got {shown(device)}"
         )
     return shipped[device]
 
 
 def inside(path: Path, name: str) -> Path:
     """A file that a file names: it has to be in the same folder or below."""
-    folder = path.resolve().parent
-    found = (folder / name).resolve()
+    try:
+        folder = path.resolve().parent
+        found = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null
+        raise SpinloomError(f"{path}: names {shown(name)}, which is no file ({error})") from None
     if not found.is_relative_to(folder):
-        raise SpinloomError(f"{path}: names {name!r}, outside its own folder; copy that file beside the experiment")
+        raise SpinloomError(
+            f"{path}: names {shown(name)}, outside its own folder; copy that file beside the experiment"
+        )
     return found
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
@@ -18,8 +19,10 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import versions
+from spinloom.workflows import status
 from spinloom.workflows.console import say, spoken_to, told_warnings
 from spinloom.workflows.cost import as_asked, measured_speed, stage_costs, time_words
+from spinloom.workflows.page.sweep import sweep_page
 from spinloom.workflows.settings import load_experiment
 from spinloom.workflows.sweep_plan import Point, Sweep, read_sweep, write_point
 from spinloom.workflows.sweep_table import figures_of, write_table
@@ -116,7 +119,7 @@ def sweep_stage(
     Returns
     -------
     result : dict
-        ``points, kept, failed, verified, outcomes, table, out``
+        ``points, kept, failed, verified, outcomes, table, page, out``; no page where no point gave a number
 
     Raises
     ------
@@ -125,16 +128,17 @@ def sweep_stage(
     """
     sweep, points = sweep_points(path, first)
     _claim(out)
-    with files.claimed(out / POINTS):
+    with files.claimed(out / POINTS), status.told(out):
         rows, tasks = _prepared(sweep, points, out, options)
         kept = sum(row is not None for row in rows)
         if kept:
             say(f"{kept} of {len(points)} points: done before, kept")
         table = out / "sweep.nc"
-        told = time.monotonic()
+        told, advance = time.monotonic(), status.follow(f"{len(tasks)} points", len(tasks))
         try:
             for number, row in _done(points, tasks, workers, scheduler):
                 rows[number] = row
+                advance(1)
                 if time.monotonic() - told > TABLE_S:
                     write_table(sweep, points, rows, table)
                     told = time.monotonic()
@@ -147,6 +151,7 @@ def sweep_stage(
     if len(failed) > SHOWN:
         say(f"... and {len(failed) - SHOWN} more; see {table.with_suffix('.csv')}")
     outcomes = [row["outcome"] for row in rows if row]
+    page = _page(sweep, table)
     return {
         "points": len(points),
         "kept": kept,
@@ -154,8 +159,25 @@ def sweep_stage(
         "verified": outcomes.count("verified"),
         "outcomes": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "table": str(table.with_suffix(".csv")),
+        "page": None if page is None else str(page),
         "out": str(out),
     }
+
+
+def _page(sweep: Sweep, table: Path) -> Path | None:
+    """The table as a page beside it."""
+    points, path = pd.read_csv(table.with_suffix(".csv")), table.with_suffix(".html")
+    figures = [name for name in points if name not in ("point", "error", *sweep.fields)]
+    name = str(sweep.experiment.get("name", "sweep"))
+    try:
+        text = sweep_page(points.replace([math.inf, -math.inf], math.nan), sweep.fields, figures, name)
+    except SpinloomError as why:
+        say(f"no page: {why}")
+        return None
+    with files.written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"page: {path}")
+    return path
 
 
 def _claim(out: Path) -> None:

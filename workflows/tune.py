@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,18 @@ from spinloom.networks.tasks import task_name
 from spinloom.networks.training import Training
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import WITHOUT_MEMORY, CalibratedModel, load_model, save_model
+from spinloom.workflows import status
 from spinloom.workflows.advice import advise
 from spinloom.workflows.baselines import baseline_results
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.console import say
 from spinloom.workflows.finalists import Finalist, glance
 from spinloom.workflows.fit import fit_stage
+from spinloom.workflows.journal import Journal
 from spinloom.workflows.probe import advised
-from spinloom.workflows.search import Candidate, Search, may_need_clock, unlike
+from spinloom.workflows.search import Candidate, Search, halving, may_need_clock, unlike
 from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
+from spinloom.workflows.stages import Stages, at_work
 from spinloom.workflows.train import targets, train_generate, train_recognise
 from spinloom.workflows.trust import APART
 from spinloom.workflows.tune_page import draw_page
@@ -109,6 +113,11 @@ class Beside:
         """A neighbour of the experiment."""
         return self.out.with_name(f"{self.out.stem}.{ending}")
 
+    @property
+    def folder(self) -> Path:
+        """What is kept so that the same command goes on after an interruption."""
+        return self.file("tuning")
+
 
 def tune_stage(
     card: DeviceCard, device: Path, choice: Choice, out: Path, wish: Wish, model_path: Path | None = None
@@ -124,7 +133,8 @@ def tune_stage(
         of the engine that calibrates
     out : path
         where the experiment goes; beside it ``NAME.search.csv`` (all candidates), ``NAME.tune.json``
-        (the result), ``NAME.html`` (the page), ``NAME.calibration.nc`` and ``NAME.model.nc``
+        (the result), ``NAME.html`` (the page), ``NAME.calibration.nc`` and ``NAME.model.nc``, and what is done so
+        far in ``NAME.tuning``
     wish : Wish
     model_path : path, optional
         a fitted model of the card, instead of a new calibration
@@ -140,21 +150,34 @@ def tune_stage(
     beside = Beside(out)
     files.check_writable(out)
     targets(list(wish.tasks), GenerateSettings.usual_ticks)  # a bad file is told before anything is computed
-    began = time.perf_counter()
-    found = None if model_path is not None else advised(card)
-    calibration, model = _model(card, choice, beside, model_path, found)
+    with at_work(beside.folder) as stages:
+        return _tune(card, device, choice, wish, beside, stages, model_path)
+
+
+def _tune(
+    card: DeviceCard, device: Path, choice: Choice, wish: Wish, beside: Beside, stages: Stages, model_path: Path | None
+) -> dict[str, Any]:
+    found = None
+    if model_path is None:
+        found = Probe(**stages.do("probe", [card.to_json()], [], lambda: advised(card).to_dict()))
+    start = _model(card, choice, beside, stages, model_path, found)
+    model, calibration = start.model, start.calibration
     shares = _shares(model, found) if calibration is not None else (1.0,)
-    quick = _quick(model, calibration)
+    quick = _quick(start, beside, stages)
     clock = may_need_clock(wish.tasks, model) if wish.clock is None else wish.clock
-    search = Search(quick, wish.tasks, wish.nodes, wish.seed, clock, wish.longest_s, shares, model)
-    tuning = Tuning(card, device, model, wish, beside, search, began, calibration, found)
+    wanted = targets(list(wish.tasks), GenerateSettings.usual_ticks).tolist()
+    made_from = [start.digest, asdict(wish) | {"budget": None}, wanted, clock, shares, halving()]
+    journal = Journal(beside.folder / "search.jsonl", made_from)
+    search = Search(quick, wish.tasks, wish.nodes, wish.seed, clock, wish.longest_s, shares, model, journal)
+    tuning = Tuning(card, device, model, wish, beside, search, stages, start.digest, calibration, found)
     try:
         if model.verdict == "unfit":
             say("the reduced model is unfit: networks are not trained on it")
         else:
-            deadline = began + max(SEARCHES * wish.budget, time.perf_counter() - began + 0.3 * wish.budget)
+            seconds = max(SEARCHES * wish.budget - stages.spent, 0.3 * wish.budget)
             say(f"searching operating points for {', '.join(map(task_name, wish.tasks))}")
-            search.until(deadline, lambda search: tuning.told(search, deadline))
+            status.stage("search")
+            search.until(seconds, lambda search: tuning.told(search, seconds))
         return tuning.finish(choice)
     except BaseException:
         if search.candidates:
@@ -162,21 +185,38 @@ def tune_stage(
         raise
 
 
+@dataclass(frozen=True)
+class Start:
+    """The model that a tuning starts from, the SHA-256 of its file, and the calibration, if there is one."""
+
+    model: CalibratedModel
+    digest: str
+    calibration: Path | None = None
+
+
 def _model(
-    card: DeviceCard, choice: Choice, beside: Beside, model_path: Path | None, found: Probe | None
-) -> tuple[Path | None, CalibratedModel]:
+    card: DeviceCard, choice: Choice, beside: Beside, stages: Stages, model_path: Path | None, found: Probe | None
+) -> Start:
     if model_path is not None:
         model = load_model(model_path)
         if model.card != card:
             raise SpinloomError(f"{model_path}: is a model of {model.card.name} as its own card says, not of this card")
-        return None, model
-    calibration, fitted = beside.file("calibration.nc"), beside.file("model.nc")
+        return Start(model, files.digest(model_path))
+    calibration, fitted = beside.file("calibration.nc"), beside.folder / "model.nc"
     protocol = Protocol()
     if found is not None and found.tick is not None and found.tick < protocol.tick:
         protocol = override(protocol, tick=found.tick)
-    calibrate_stage(card, choice, protocol, calibration)
-    fit_stage(calibration, "auto", fitted)
-    return calibration, load_model(fitted)
+    stages.do(
+        "calibrate",
+        [card.to_json(), choice.name, protocol.model_dump()],
+        [calibration],
+        lambda: calibrate_stage(card, choice, protocol, calibration),
+    )
+    digest = files.digest(calibration)
+    stages.do("fit", [digest, "auto"], [fitted], lambda: fit_stage(calibration, "auto", fitted))
+    with files.written_whole(beside.file("model.nc")) as temporary:
+        shutil.copyfile(fitted, temporary)
+    return Start(load_model(fitted), files.digest(fitted), calibration)
 
 
 def _shares(model: CalibratedModel, found: Probe | None) -> tuple[float, ...]:
@@ -190,11 +230,12 @@ def _shares(model: CalibratedModel, found: Probe | None) -> tuple[float, ...]:
     return tuple(share * below / model.scale.reach for share in SHARES)
 
 
-def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
+def _quick(start: Start, beside: Beside, stages: Stages) -> CalibratedModel:
     """What is searched on: ten times as quick as a model with a memory is a flow map of the same reach, if usable."""
-    if model.kind in WITHOUT_MEMORY or calibration is None:
+    model = start.model
+    if model.kind in WITHOUT_MEMORY or start.calibration is None:
         return model
-    quick = fit_model(load_calibration(calibration), "flow_map", model.scale.reach)
+    quick = _fitted("fit-quick", start.calibration, "flow_map", model.scale.reach, beside, stages)
     if quick.verdict == "unfit":
         return model
     say(
@@ -202,6 +243,14 @@ def _quick(model: CalibratedModel, calibration: Path | None) -> CalibratedModel:
         f"trained and judged on the {model.kind.replace('_', ' ')}"
     )
     return quick
+
+
+def _fitted(name: str, calibration: Path, kind: str, reach: float, beside: Beside, stages: Stages) -> CalibratedModel:
+    """Another fit to a calibration, as a stage."""
+    path = beside.folder / f"{name}.nc"
+    made_from = [files.digest(calibration), kind, reach]
+    stages.do(name, made_from, [path], lambda: save_model(fit_model(load_calibration(calibration), kind, reach), path))
+    return load_model(path)
 
 
 @dataclass(frozen=True)
@@ -214,16 +263,18 @@ class Tuning:
     wish: Wish
     beside: Beside
     search: Search
-    began: float
+    stages: Stages
+    source: str
+    """SHA-256 of the model."""
     calibration: Path | None
     probe: Probe | None = None
     models: dict[float, CalibratedModel] = field(default_factory=dict)
 
-    def told(self, search: Search, deadline: float) -> None:
+    def told(self, search: Search, seconds: float) -> None:
         """A line on how the search goes; its record is kept after every batch."""
         best = search.best[0]
         errors = ", ".join(f"{task} {error.get('shape', error['taught']):.2g}" for task, error in best.errors.items())
-        left = deadline - time.perf_counter()
+        left = seconds - sum(search.walls)
         say(
             f"{len(search.candidates)} candidates; best so far {self.period_s(best) * 1e9:.3g} ns: {errors}; "
             f"{max(0, left):.0f} s of search left"
@@ -295,8 +346,12 @@ class Tuning:
         if finalists:
             result |= self._judged(self._chosen(finalists))
         if result["verdict"] != "works":
-            result["advice"] = advise(self.card, self.model, self.wish.tasks, self.calibration, choice, self._left())
-        result |= {"wall_s": time.perf_counter() - self.began, "out": str(self.beside.out) if finalists else None}
+            result["advice"] = self._do(
+                "advise",
+                [choice.name],
+                lambda: advise(self.card, self.model, self.wish.tasks, self.calibration, choice, self._left()),
+            )
+        result |= {"wall_s": self._spent(), "out": str(self.beside.out) if finalists else None}
         if self.search.candidates:
             self.keep_record()
         with files.written_whole(self.beside.file("tune.json")) as temporary:
@@ -307,7 +362,17 @@ class Tuning:
         return result
 
     def _left(self) -> float:
-        return self.began + self.wish.budget - time.perf_counter()
+        return self.wish.budget - self._spent()
+
+    def _spent(self) -> float:
+        """How long all of it took when it was computed (s): what is kept counts as it did then."""
+        return self.stages.spent + sum(self.search.walls)
+
+    def _do(self, name: str, made_from: list[Any], work: Callable[[], Any]) -> Any:
+        """A stage of what this model and these tasks give."""
+        wish = asdict(self.wish) | {"budget": None}
+        tasks = targets(list(self.wish.tasks), GenerateSettings.usual_ticks).tolist()
+        return self.stages.do(name, [self.source, wish, tasks, *made_from], [], work)
 
     def model_at(self, candidate: Candidate) -> CalibratedModel:
         """The model as 'spinloom run' will fit it, for the reach that a candidate takes."""
@@ -322,7 +387,8 @@ class Tuning:
                 self.models[share] = replace(self.model, scale=self.model.scale.model_copy(update={"reach": reach}))
             else:
                 say(f"fitting the model again, up to {reach:g} of J_max")
-                self.models[share] = fit_model(load_calibration(self.calibration), self.model.kind, reach)
+                how = (self.calibration, self.model.kind, reach, self.beside, self.stages)
+                self.models[share] = _fitted(f"fit-{share:g}", *how)
         return self.models[share]
 
     def _chosen(self, candidates: list[Candidate]) -> Candidate:
@@ -332,17 +398,23 @@ class Tuning:
         finalists: list[Finalist] = []
         seeds = self.seeds("choose")
         for candidate in candidates:
-            began = time.perf_counter()
-            model, settings = self.model_at(candidate), self.settings(candidate)
-            apart = glance(model, settings, self.wish.tasks, seeds[0])
-            if apart > APART and (finalists or candidate is not candidates[-1]):
+            model, name = self.model_at(candidate), f"finalist-{candidate.number}"
+            taken = finalists or candidate is not candidates[-1]  # one is taken in any case
+            tried = self._do(
+                name,
+                [candidate.params, seeds, FREE_PERIODS, TRIES, bool(taken)],
+                partial(self._tried, candidate, seeds, bool(taken)),
+            )
+            apart, told = _error(tried["apart"]), tried["told"]
+            if told is None:
                 say(f"candidate {candidate.number}: nodes {apart:.2g} from full micromagnetics, not taken")
                 continue
-            told = self._trained(candidate, seeds)
             finalist = Finalist(
                 candidate=candidate,
                 period_s=self.period_s(candidate),
-                errors={task: [row["nrmse"] for row in told if row["task"] == task] for task in self.wish.tasks},
+                errors={
+                    task: [_error(row["nrmse"]) for row in told if row["task"] == task] for task in self.wish.tasks
+                },
                 outside=float(np.median([row["outside_share"] for row in told])),
                 apart=apart,
                 spread=model.scale.spread,
@@ -350,9 +422,16 @@ class Tuning:
             say(finalist.words)
             finalists.append(finalist)
             good = any(one.reaches for one in finalists)
-            if len(finalists) >= FINALISTS and (good or self._left() < JUDGING * (time.perf_counter() - began)):
+            if len(finalists) >= FINALISTS and (good or self._left() < JUDGING * self.stages.wall_s[name]):
                 break
         return min(finalists, key=lambda one: one.score).candidate
+
+    def _tried(self, candidate: Candidate, seeds: list[int], may_be_left: bool) -> dict[str, Any]:
+        """How far nodes are from full micromagnetics; if it is not too far, or it must be, how training goes."""
+        apart = glance(self.model_at(candidate), self.settings(candidate), self.wish.tasks, seeds[0])
+        if apart > APART and may_be_left:
+            return {"apart": apart, "told": None}
+        return {"apart": apart, "told": self._trained(candidate, seeds)}
 
     def _trained(self, candidate: Candidate, seeds: list[int]) -> list[dict[str, Any]]:
         settings = override(self.settings(candidate), free_periods=FREE_PERIODS)
@@ -366,14 +445,18 @@ class Tuning:
             save_model(model, self.beside.file("model.nc"))
         recognise, recognised = self._recogniser(model, candidate)
         self.write(candidate, recognise, "Found by 'spinloom tune'; not judged yet.")
-        told = self._trained(candidate, self.seeds("judge"))
+        judged_on = self.seeds("judge")
+        how = [candidate.params, judged_on, FREE_PERIODS, TRIES]
+        told = self._do("judge", how, lambda: self._trained(candidate, judged_on))
         tasks = {}
         for task in self.wish.tasks:
-            errors = [row["nrmse"] for row in told if row["task"] == task]
+            errors = [_error(row["nrmse"]) for row in told if row["task"] == task]
             tasks[task_name(task)] = {
                 "median_nrmse": float(np.median(errors)),
                 "worst_nrmse": float(np.max(errors)),
-                "median_shape_error": float(np.median([row["shape_error"] for row in told if row["task"] == task])),
+                "median_shape_error": float(
+                    np.median([_error(row["shape_error"]) for row in told if row["task"] == task])
+                ),
                 "generates": int(np.sum(np.array(errors) <= GENERATES)),
                 "seeds": len(errors),
                 "periods": FREE_PERIODS,
@@ -391,7 +474,12 @@ class Tuning:
         if self.wish.baselines:
             shown = None if self.calibration is None else load_calibration(self.calibration)
             seeds = self.seeds("judge")[:BESIDE]
-            baselines = baseline_results(model, shown, self.settings(candidate), recognise, seeds)
+            settings = self.settings(candidate)
+            baselines = self._do(
+                "baselines",
+                [candidate.params, recognise.model_dump(mode="json"), seeds],
+                lambda: baseline_results(model, shown, settings, recognise, seeds),
+            )
         return {
             "verdict": verdict,
             "reach": model.scale.reach,
@@ -418,15 +506,25 @@ class Tuning:
             topology = base.topology if k == 0 else override(base.topology, **drawn)
             topology = override(topology, nodes=self.wish.nodes)
             settings = override(base, topology=topology.model_dump(), train_trials=TRIALS // 5, test_trials=TRIALS // 5)
-            _, _, results = train_recognise(model, settings, self.seeds("choose")[:1], tell=False)
-            tried.append((results[0]["accuracy"], topology))
+            tried.append(
+                (self._accuracies(f"recognise-{k}", model, settings, self.seeds("choose")[:1], False)[0], topology)
+            )
         best = max(range(RECOGNISERS), key=lambda k: (tried[k][0], -k))
         settings = override(base, seed=self.seeds("judge")[0], topology=tried[best][1].model_dump())
         counted = override(settings, train_trials=TRIALS, test_trials=TRIALS)
-        _, _, results = train_recognise(model, counted, self.seeds("judge")[:3])
-        accuracy = [row["accuracy"] for row in results]
+        accuracy = self._accuracies("recognise", model, counted, self.seeds("judge")[:3])
         told = {"median_accuracy": float(np.median(accuracy)), "worst_accuracy": min(accuracy), "seeds": len(accuracy)}
         return settings, told
+
+    def _accuracies(
+        self, name: str, model: CalibratedModel, settings: RecogniseSettings, seeds: list[int], tell: bool = True
+    ) -> list[float]:
+        """Shares of right answers of networks with these settings, one for each seed."""
+
+        def work() -> list[float]:
+            return [row["accuracy"] for row in train_recognise(model, settings, seeds, tell=tell)[2]]
+
+        return self._do(name, [model.scale.reach, settings.model_dump(mode="json"), seeds], work)
 
     def write(self, candidate: Candidate, recognise: RecogniseSettings, words: str) -> None:
         """The experiment file, with the card and the series of one's own beside it."""
@@ -446,6 +544,11 @@ class Tuning:
         )
         with files.written_whole(out) as temporary:
             temporary.write_text(experiment_toml(experiment, words), encoding="utf-8")
+
+
+def _error(stored: float | None) -> float:
+    """Numbers that are not finite are null in files; of errors, these were infinite."""
+    return float("inf") if stored is None else stored
 
 
 def _works(candidate: Candidate) -> bool:

@@ -99,7 +99,7 @@ def warm_compare(
         say("kick: left out at a temperature, whose noise kicks all the time")
     began = time.perf_counter()
     group = Together.of(networks)
-    washout = networks[0].settings["washouts"][0]
+    washout = networks[0].washouts[0]
     # A finish is for full nodes: reduced ones have the read-outs that were trained on them.
     trained = Together.of([network.as_trained for network in networks])
     guess = _guessed(reduced(model, temperature), trained, periods, washout)
@@ -180,7 +180,7 @@ def foretell(networks: list[TrainedNetwork], model: CalibratedModel, temperature
     generators = [network.as_trained for network in networks if network.task == "generate"]
     found: dict[str, Any] = {}
     if generators:
-        several = _guessed(node, Together.of(generators), FORETOLD_PERIODS, generators[0].settings["washouts"][0])
+        several = _guessed(node, Together.of(generators), FORETOLD_PERIODS, generators[0].washouts[0])
         for k, network in enumerate(generators):
             figures = fluctuations(*several.of_network(k))
             found[network.name] = {name: interval(values) for name, values in figures.items()}
@@ -195,7 +195,7 @@ def foretell(networks: list[TrainedNetwork], model: CalibratedModel, temperature
 
 
 def _foretold_answers(node: Node, network: TrainedNetwork) -> dict[str, Any]:
-    trials, rng = FORETOLD_TRIALS, stream(network.settings["seed"], "full trials")
+    trials, rng = FORETOLD_TRIALS, stream(network.settings.get("seed", 0), "full trials")
     test = recognise(node, network.weights, trials=trials, **network.listening, rng=rng, seed=FORETELLS)
     right = int((test.classes == test.answers).sum())
     return {"accuracy": right / trials, "trials": trials, **against_chance(right, trials, len(CLASSES))}
@@ -283,7 +283,7 @@ def _full(
     seeds: int,
 ) -> tuple[Several, np.ndarray, dict[str, Any]]:
     """What full micromagnetics does, the share of ticks outside the region, and what computed."""
-    washout = networks[0].settings["washouts"][0]
+    washout = networks[0].washouts[0]
     ticks, cards = (washout + periods) * len(group.f), [card.at(temperature) for card in model.cards]
     names = ", ".join(network.name for network in networks) if len(networks) < _MANY else f"{len(networks)} networks"
     firsts: list[Record] = []

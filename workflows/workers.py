@@ -126,9 +126,12 @@ class Cluster:
     def _done(self, number: int, future: Any) -> Done:
         if future.cancelled():
             raise self._lost()
-        if future.status == "finished":  # known without asking
-            return Done(number, *future.result())
-        return Done(number, error=_words(future.exception()))
+        try:
+            if future.status == "finished":  # known without asking, but what came out is elsewhere
+                return Done(number, *future.result())
+            return Done(number, error=_words(future.exception()))
+        except (OSError, asyncio.CancelledError) as error:
+            raise self._lost() from error
 
     def _lost(self) -> UnfinishedError:
         return UnfinishedError(

@@ -24,6 +24,7 @@ from spinloom.networks.training import learn
 from spinloom.networks.trials import clock_ticks, generate
 from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.workflows import figures
+from spinloom.workflows.baselines import without_magnets
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.settings import GenerateSettings
 from spinloom.workflows.train import targets
@@ -67,6 +68,7 @@ def yield_stage(
     out: Path,
     seed: int = 0,
     nrmse: tuple[float, ...] = (),
+    baselines: bool = True,
     elsewhere: Elsewhere | None = None,
 ) -> dict[str, Any]:
     """Errors of many chips against the spread of their junctions.
@@ -89,6 +91,8 @@ def yield_stage(
         of the chips
     nrmse : tuple of float
         largest error of each task; a quarter more than that of equal junctions if not given
+    baselines : bool
+        whether the same networks are trained without magnets too
     elsewhere : Elsewhere, optional
         processes that chips are spread over; this one, if not given
 
@@ -99,6 +103,7 @@ def yield_stage(
         accepted; ``curves``, for each way of training, task and factor ``low, median, high`` of the NRMSE (the tenth,
         half, and nine tenths of the chips); ``yields``, for each way and factor the share of chips within all limits;
         ``allows``, for each way the factor down to which nine tenths of the chips are, None if at none that was tried;
+        ``baselines``, by task and kind of node without magnets the NRMSE;
         ``out, plot``
     """
     if chips < 2:
@@ -129,9 +134,11 @@ def yield_stage(
     for how, factor in allows.items():
         told = "not even at the least that was tried" if factor is None else f"up to {factor:.2g} times the spread"
         say(f"{HOW[how]}: {LEVEL:.0%} of chips are within {within} {told}")
+    beside = without_magnets(model, settings) if baselines else {}
     return {
         "chips": chips,
         "spread": spread.model_dump(),
+        "baselines": beside,
         "equal": equal,
         "limits": limits,
         "curves": _curves(table),

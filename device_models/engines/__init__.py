@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,10 @@ class Wishes:
 
     Attributes
     ----------
-    keep : path, optional
-        folder in which finished runs are kept and looked for
     limit_s : float
         a live node of another process that is silent for longer is taken to hang (s)
     """
 
-    keep: Path | None = None
     limit_s: float = SILENT_S
 
 
@@ -52,8 +48,8 @@ class Kind:
         (command that a user named, or None) -> what it runs on, with ``version`` and ``where``;
         None for an engine that is part of Spinloom. Raises SpinloomError, which says how to get it
     outside : bool
-        whether it computes outside Spinloom: its finished runs are then kept as they come, and
-        the embedded engine runs the same networks beside it, to be compared
+        whether it computes outside Spinloom: the embedded engine then runs the same networks beside it, to be
+        compared
     """
 
     open: Open
@@ -74,7 +70,7 @@ def _open_oommf(
 ) -> AbstractContextManager[Engine]:
     from spinloom.device_models.engines.oommf.engine import OommfEngine
 
-    return OommfEngine(cards, tick, initial, installation=installation, keep=wishes.keep, limit_s=wishes.limit_s)
+    return OommfEngine(cards, tick, initial, installation=installation, limit_s=wishes.limit_s)
 
 
 def _find_oommf(named: str | None) -> Any:
@@ -197,7 +193,6 @@ def open_engine(
     tick: float,
     initial: np.ndarray | None = None,
     *,
-    keep: Path | None = None,
     limit_s: float = SILENT_S,
 ) -> Iterator[Engine]:
     """A full engine of one card, or of several, ready to be used; what it started ends with the block.
@@ -212,8 +207,6 @@ def open_engine(
         duration of a tick (s)
     initial : (nx, ny, nz, 3) ndarray, optional
         field that every device starts from; the cards' starts are relaxed if not given
-    keep : path, optional
-        folder in which finished runs are kept and looked for, by an engine outside Spinloom
     limit_s : float
         a live node of another process that is silent for longer is taken to hang (s)
 
@@ -228,6 +221,6 @@ def open_engine(
     """
     if choice.recorded:
         raise SpinloomError(f"engine: expected one that computes ({', '.join(ENGINES)}), got {choice.name}")
-    wishes = Wishes(keep, limit_s)
+    wishes = Wishes(limit_s)
     with ENGINES[choice.name].open(as_cards(cards), tick, initial, choice.installation, wishes) as engine:
         yield engine

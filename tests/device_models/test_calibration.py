@@ -283,7 +283,7 @@ def test_the_deviations_of_a_population_are_read_by_name(wafer_calibration, tmp_
 @pytest.mark.parametrize("name", ["m_start_each", "held_out"])
 def test_a_population_that_is_not_whole(wafer_calibration, tmp_path, name):
     save_calibration(wafer_calibration.drop_vars(name), tmp_path / "a.nc")
-    with pytest.raises(SpinloomError, match=f"expected a variable {name}; calibrate again"):
+    with pytest.raises(SpinloomError, match=f"expected a variable {name} with dimensions"):
         load_calibration(tmp_path / "a.nc")
 
 

@@ -155,7 +155,7 @@ def test_bad_waveforms(write, text, message):
 def test_no_such_waveform(tmp_path):
     with pytest.raises(SpinloomError, match="none.csv: no such file; expected a CSV with columns t_s,u"):
         read_waveform(tmp_path / "none.csv")
-    with pytest.raises(SpinloomError, match="not a readable CSV"):
+    with pytest.raises(SpinloomError, match=r"cannot be read \(is a folder\); expected a CSV"):
         read_waveform(tmp_path)
 
 

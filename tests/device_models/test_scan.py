@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from spinloom.device_models import scan
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.errors import DivergedError, SpinloomError
 from spinloom.device_models.scan import advance, drive, joined
 
 
@@ -153,3 +155,49 @@ def test_what_is_fixed_and_carried_may_be_of_any_form():
 
     carry, _ = advance(tick, fixed, {"x": np.zeros(2)}, np.ones(3))
     np.testing.assert_array_equal(carry["x"], [14.0, 21.0])
+
+
+class _Failing(NamedTuple):
+    """A node that lives elsewhere and loses a device in some tick."""
+
+    tick_of: int
+    device: int
+
+    traceable = False
+    channels = ("drive",)
+
+    def start(self, n):
+        return 0, np.zeros((n, 3))
+
+    def step(self, state, inputs):
+        at, m = state
+        m = m.copy()
+        if at == self.tick_of:
+            m[self.device] = np.nan
+        return at + 1, m
+
+    def moment(self, state):
+        return state[1]
+
+
+def test_a_device_that_leaves_the_finite_numbers_is_named_with_its_tick():
+    node, u = _Failing(7, 2), np.zeros((20, 4))
+    _, m = drive(node, u)
+    assert np.isnan(m[7:, 2]).all()
+    done = []
+    with pytest.raises(DivergedError, match="device 2: its magnetisation is not finite from tick 7 on") as caught:
+        drive(node, u, finite=True, progress=done.append)
+    assert (caught.value.tick, caught.value.member) == (7, 2)
+    assert sum(done) == 7  # and no more was computed
+    finite = drive(node, u[:7], finite=True)[1]
+    np.testing.assert_array_equal(finite, m[:7])
+
+
+def test_the_embedded_engine_says_where_it_diverges(coarse_card):
+    """It is a batch of known drives, one of which is none."""
+    engine = EmbeddedEngine(coarse_card, 1e-11)
+    u = np.zeros((6, 2))
+    u[4, 1] = np.nan
+    for durations in (np.full(6, 1e-11), np.linspace(1e-11, 2e-11, 6)):
+        with pytest.raises(DivergedError, match="device 1: .* not finite from tick 4 on"):
+            engine.play(durations, u)

@@ -127,3 +127,26 @@ def test_field_with_nan(disc, tmp_path):
     df.Field(card_mesh(disc), nvdim=3, value=values).to_file(str(path))
     with pytest.raises(SpinloomError, match="expected finite vectors"):
         read_field(path)
+
+
+def test_a_header_that_asks_for_too_much(tmp_path, disc):
+    path = tmp_path / "m.omf"
+    card_field(disc).to_file(str(path))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"# xnodes: 15", b"# xnodes: 1500000000000"))
+    with pytest.raises(SpinloomError, match=r"its header asks for 2.25e\+13 cells of 3 components; at most 200000"):
+        read_field(path)
+    path.write_bytes(content.replace(b"# valuedim: 3", b"# valuedim: 3000000000"))
+    with pytest.raises(SpinloomError, match="its header asks for 225 cells of 3000000000 components"):
+        read_field(path)
+    path.write_bytes(content.replace(b"xnodes", b"nodes"))
+    with pytest.raises(SpinloomError, match="not a readable OVF field .its header has no xnodes"):
+        read_field(path)
+
+
+def test_only_fields_of_oommf_are_read(tmp_path, disc):
+    """Others are read by other libraries."""
+    for name in ("m.vtk", "m.h5", "m.txt"):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(SpinloomError, match="expected an OVF field .* got a file that ends otherwise"):
+            read_field(tmp_path / name)

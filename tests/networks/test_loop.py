@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spinloom.device_models import scan
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import DivergedError, SpinloomError
 from spinloom.device_models.scale import Scale
 from spinloom.networks import loop
 from spinloom.networks.loop import Record, joined, run, simulate
@@ -399,3 +399,31 @@ def test_what_is_recorded_before_a_tick_is_so_of_live_nodes_too(low_pass):
     _, live = simulate(Handle(low_pass), weights, **how)
     np.testing.assert_allclose(live.m, traced.m, atol=1e-12)
     assert np.abs(live.m[1:] - live.m[:-1]).max() > 1e-3
+
+
+def test_a_network_that_leaves_the_finite_numbers_is_named_with_tick_and_node(low_pass, plain_low_pass):
+    """What was computed before it has been shown, and nothing is computed after its chunk."""
+    weights, forced = _weights(), _forced(40)
+    forced["s"][23, 1] = np.nan
+    node = plain_low_pass
+    _, record = simulate(low_pass, weights, **forced)  # a figure of many: it goes on
+    assert np.isnan(record.z[23:, 1]).any()
+    assert np.isfinite(record.z[:, 0]).all()
+    for one, chunk in ((low_pass, 10), (low_pass, None), (node, None)):
+        seen = []
+        with pytest.raises(DivergedError, match=r"two: node \d: its signal is not finite from tick 23 on") as caught:
+            simulate(one, weights, **forced, chunk=chunk, watch=seen.append, names=["one", "two"])
+        assert (caught.value.tick, caught.value.member) == (23, 1)
+        kept = np.concatenate([piece.r for piece in seen])
+        np.testing.assert_allclose(kept, record.r[:23], atol=1e-12)
+    assert len(node.inputs) == 24
+
+
+def test_an_output_that_runs_away_is_named(low_pass):
+    weights = _weights()
+    weights = weights.with_readout(np.where(np.arange(2)[:, None, None] == 1, 1e308, weights.w_out))
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DivergedError, match=r"two: (output 0 is|node \d: its signal is) not finite"),
+    ):
+        simulate(low_pass, weights, **_forced(40), record="z", names=["one", "two"])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from spinloom.device_models import scan
+from spinloom.device_models.errors import DivergedError
 from spinloom.device_models.scale import Scale
 from spinloom.networks import training
 from spinloom.networks.loop import simulate, start
@@ -363,3 +368,56 @@ def test_the_free_run_begins_on_the_networks_own_output(low_pass):
     hold = np.arange(60) < 59
     state, record = simulate(low_pass, weights, target=washout, hold=hold, record="z")
     assert float(state.z[0, 0]) == pytest.approx(record.z[-1, 0, 0])
+
+
+class Counted(NamedTuple):
+    """State of nodes that count their ticks."""
+
+    x: Any
+    ticks: Any
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["spared"], meta_fields=[])
+@dataclass(frozen=True)
+class Failing:
+    """Low-pass filters, of which every fourth is lost in tick 50, the first ``spared`` of all left out."""
+
+    spared: Any
+
+    traceable = True
+    channels = ("drive",)
+    tick = 1e-11
+    devices = 1
+
+    def start(self, n, seed=0, devices=None, progress=None):
+        return Counted(jnp.zeros(n), jnp.zeros(n))
+
+    def step(self, state, inputs):
+        x = state.x + 0.4 * (inputs[:, 0] - state.x)
+        place = jnp.arange(len(x))
+        lost = (state.ticks == 50) & (place % 4 == 2) & (place >= self.spared)
+        return Counted(jnp.where(lost, jnp.nan, x), state.ticks + 1)
+
+    def observe(self, state):
+        return state.x
+
+    def moment(self, state):
+        return jnp.stack([state.x] * 3, axis=1)
+
+
+def test_a_network_that_leaves_the_finite_numbers_in_training_is_named_or_is_never_the_best():
+    weights = draw(Topology(nodes=4, spectral_radius=0.6, feedback=1.0, bias=0.5, gain=1.0), [0])
+    f = np.sin(2 * np.pi * np.arange(24) / 24)
+    how = Training(teacher_periods=8, force_periods=4, trim_rounds=1, trim_periods=8, tries=2)
+    with pytest.raises(DivergedError, match="training: node 2 of network 0 is not finite from tick 50 on"):
+        learn(Failing(0), weights, f, how)
+    trained = learn(Failing(4), weights, f, how)  # of two tries, the second is lost
+    assert np.isfinite(trained.weights.w_out).all()
+    assert np.abs(trained.weights.w_out).max() > 0.1
+
+
+def test_features_that_are_not_finite_are_named():
+    features = np.zeros((6, 3))
+    features[4, 1] = np.nan
+    with pytest.raises(DivergedError, match="feature 1 of trial 4 is not finite"):
+        train_classifier(features, np.arange(6) % 3, 3, 1e-3)

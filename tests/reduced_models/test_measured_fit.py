@@ -45,6 +45,7 @@ def error(estimator, data):
     return np.sqrt(np.mean([one.nrmse**2 for one in judge(estimator, signals, u)]))
 
 
+@pytest.mark.slow
 def test_a_macrospin_finds_what_its_signal_tells(data):
     before = error(device(0.12, 7.8e3), data)
     model, tried = refine(device(0.12, 7.8e3), *data)
@@ -54,6 +55,7 @@ def test_a_macrospin_finds_what_its_signal_tells(data):
     assert [one["trust"] for one in tried] == [0.0, *measured_fit.TRUST]
 
 
+@pytest.mark.slow
 def test_a_flow_map_is_corrected_by_the_signal_alone(data):
     signals, u, m = data
     X, ends, _ = single_ticks(m, u, signals.first)

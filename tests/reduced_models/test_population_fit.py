@@ -160,6 +160,7 @@ def test_the_reach_is_where_all_unseen_devices_are_good(data):
     assert [point["amplitude"] for point in graded.curve] == [0.5, 1.0]
 
 
+@pytest.mark.slow
 def test_a_warm_population_is_judged_by_its_noise(nominal):
     hot = nominal.at(300)
     cards = [*draw(hot, 40, 1.5, 0), *draw(hot, 4, 1.0, 1), member(hot, diameter=0.1, thickness=0.1, alpha=-0.2)]

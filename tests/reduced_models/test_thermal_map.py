@@ -128,6 +128,7 @@ def warm_model(warm_calibration):
     return fit_model(warm_calibration)
 
 
+@pytest.mark.slow
 def test_a_warm_disc_is_fitted_and_its_fluctuations_are_those_of_full_micromagnetics(warm_calibration, warm_model):
     model = warm_model
     assert (model.kind, model.temperature) == ("thermal_map", 300)

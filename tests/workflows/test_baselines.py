@@ -81,6 +81,32 @@ def test_every_task_has_every_baseline(model, small_run, few):
     assert found["echo_state"]["generate"]["candidates"] == 6
 
 
+@pytest.mark.slow
+def test_the_training_commands_have_them_too(spinloom, small_run, few, tmp_path):
+    common = ("--model", small_run / "model.nc", "--nodes", 6, "--baselines", "--json")
+    how = (
+        "--task",
+        "sine",
+        "--period-ticks",
+        20,
+        "--free-periods",
+        4,
+        "--clock",
+        2,
+        "--feedback",
+        0,
+        "--method",
+        "ridge",
+    )
+    trained = spinloom("train", "generate", *how, *common, "--out", tmp_path / "sine.nc")
+    assert trained.code == 0, trained.err
+    heard = spinloom("train", "recognise", "--trials", 40, "--period-ticks", 20, *common, "--out", tmp_path / "ear.nc")
+    assert heard.code == 0, heard.err
+    for outcome in (trained, heard):
+        assert list(outcome.json["baselines"]) == list(KINDS)
+        assert all(0 <= figure < 100 for figure in outcome.json["baselines"].values())
+
+
 def test_baselines_are_judged_over_no_more_periods_than_told(model, few, monkeypatch):
     monkeypatch.setattr(baselines, "PERIODS", 5)
     settings = GenerateSettings(

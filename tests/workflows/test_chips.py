@@ -49,6 +49,7 @@ def test_networks_of_equal_junctions_stay_as_they_are(wafer_model):
     assert model is wafer_model
 
 
+@pytest.mark.slow
 def test_each_network_of_a_run_keeps_the_junctions_of_its_chip(wafer_run, wafer):
     spread, tasks = load_experiment(wafer)[0].spread, ("sine", "triangle", "recognise")
     paths = {(task, chip): wafer_run / f"network-{task}-chip{chip}.nc" for task in tasks for chip in (0, 1)}
@@ -64,6 +65,7 @@ def test_each_network_of_a_run_keeps_the_junctions_of_its_chip(wafer_run, wafer)
     assert (len(model.cards), model.temperature) == (8, 300)
 
 
+@pytest.mark.slow
 def test_a_warm_population_is_read_as_it_was_written(wafer_run, tmp_path):
     model = load_model(wafer_run / "model.nc")
     assert (model.kind, model.temperature) == ("thermal_population_map", 300)
@@ -78,6 +80,7 @@ def test_a_warm_population_is_read_as_it_was_written(wafer_run, tmp_path):
     assert signals[0][0] != signals[0][1]
 
 
+@pytest.mark.slow
 def test_the_record_holds_all_chips_and_all_noises(wafer_run):
     record = load_record(wafer_run / "cosimulation.nc")
     names = [f"{task}, chip {chip}" for chip in (0, 1) for task in ("sine", "triangle")]
@@ -94,6 +97,7 @@ def test_the_record_holds_all_chips_and_all_noises(wafer_run):
     assert np.abs(sine - other).max() > 0.05
 
 
+@pytest.mark.slow
 def test_a_second_call_of_a_warm_run_does_nothing_again(wafer_run, wafer, spinloom):
     before = {path: path.stat().st_mtime_ns for path in (wafer_run / "stages").iterdir()}
     outcome = spinloom("run", wafer, "--out", wafer_run, "--json")
@@ -103,6 +107,7 @@ def test_a_second_call_of_a_warm_run_does_nothing_again(wafer_run, wafer, spinlo
     assert outcome.json == json.loads((wafer_run / "summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_chips_at_zero_kelvin_come_to_a_verdict_and_to_what_is_foretold(cold_run):
     """Rigid layers do what a map of them says, junction by junction."""
     summary = json.loads((cold_run / "summary.json").read_text())

@@ -154,6 +154,7 @@ def test_what_works_at_zero_kelvin_says_so_of_a_warm_card(spinloom, tmp_path):
     assert "'design' chooses" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_warm_device_is_calibrated_fitted_and_trained_on(spinloom, coarse_card, tmp_path):
     card_path = tmp_path / "coarse.toml"
     card_path.write_text(card_toml(coarse_card))

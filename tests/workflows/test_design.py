@@ -211,6 +211,7 @@ def card_path(large_card, tmp_path):
 SMALL = ("--diameters", "100", "--thicknesses", "2", "--nodes", "4", "--chips", 4, "--accuracy", 0, "--task", "sine")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_design_writes_what_a_run_takes(card_path, spinloom, tmp_path, monkeypatch, wafer_run):
     ran, said = [], json.loads((wafer_run / "summary.json").read_text())

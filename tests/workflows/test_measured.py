@@ -93,6 +93,7 @@ def test_the_device_comes_back(calibrated, traces, true):
     assert found.bias.H[1] == pytest.approx(true.bias.H[1], rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flow_map", "macrospin"])
 def test_the_same_estimators_with_the_same_verdict(calibrated, traces, true, rigid_engine, spinloom, kind):
     out, plot = traces / f"{kind}.nc", traces / f"{kind}.svg"

@@ -40,7 +40,7 @@ class NeedleNode:
 class NeedleEngine:
     """All cells of a layer turn together, towards an angle that is proportional to the drive."""
 
-    name, version, batched, live = "needle", "1", False, True
+    name, version, batched, live, together = "needle", "1", False, True, 1
 
     def __init__(self, cards, tick, initial, live=True):
         self.cards, self.tick, self.live = cards, tick, live
@@ -59,7 +59,7 @@ class NeedleEngine:
         angle = 1.1 * u + (angle - 1.1 * u) * rate
         return np.stack([np.sin(angle), np.cos(angle), 0 * angle], axis=1)
 
-    def play(self, durations, inputs, fields=None, progress=None, *, devices=None, seed=0):
+    def play(self, durations, inputs, fields=None, progress=None, *, devices=None, seed=0, numbers=None, done=None):
         u = with_channels(inputs, self.node.channels)[..., 0]
         which = which_devices(u.shape[1], devices, len(self.cards))
         m = np.stack([self.mean(field) for field in (self.equilibria[which] if fields is None else fields)])

@@ -77,30 +77,50 @@ def test_calibrate_says_what_it_used_and_keeps_the_input(spinloom, card, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["cal.nc"]
 
 
-def test_what_is_finished_is_not_computed_again(spinloom, card, tmp_path, monkeypatch):
+def runs(log):
+    """Numbers of the trajectories that were computed."""
+    named = [Path(json.loads(line)["folder"]).name for line in log.read_text().splitlines() if "boxsi" in line]
+    return sorted(int(name.removeprefix("run-")) for name in named if name.startswith("run-"))
+
+
+def test_what_is_finished_is_not_computed_again(spinloom, card, tmp_path, store, monkeypatch):
     out, log = tmp_path / "cal.nc", tmp_path / "calls.jsonl"
     monkeypatch.setenv("STAND_IN_FAULT", "die:3:2")
     outcome = spinloom("calibrate", card, *STAND_IN, *QUICK, "--out", out)
     assert outcome.code == 2
     assert "device 3: OOMMF ended with exit code 1" in outcome.err
     assert "stand-in broke at stage 2" in outcome.err
-    kept = len(list((tmp_path / "cal.nc.partial").glob("*.npz")))
-    assert f"{kept} of 4 trajectories are kept in" in outcome.err
+    kept = len(list(store.entries()))
+    assert f"{kept} of 4 trajectories are kept in {store.folder}; the same command goes on" in outcome.err
     assert kept >= 2
     assert not out.exists()
     monkeypatch.delenv("STAND_IN_FAULT")
     monkeypatch.setenv("STAND_IN_LOG", str(log))
-    assert spinloom("calibrate", card, *STAND_IN, *QUICK, "--out", out).code == 0
-    runs = [Path(json.loads(line)["folder"]).name for line in log.read_text().splitlines() if "boxsi" in line]
-    assert len([name for name in runs if name.startswith("run-")]) == 4 - kept
-    assert not (tmp_path / "cal.nc.partial").exists()
+    outcome = spinloom("calibrate", card, *STAND_IN, *QUICK, "--out", out)
+    assert outcome.code == 0
+    assert f"{kept} of 4 trajectories were in the store" in outcome.err
+    assert 3 in runs(log)
+    assert len(runs(log)) == 4 - kept
+    assert spinloom("calibrate", card, *STAND_IN, *QUICK, "--out", tmp_path / "again.nc").code == 0
+    assert len(runs(log)) == 4 - kept
+    whole, again = (xr.load_dataset(path, engine="h5netcdf") for path in (out, tmp_path / "again.nc"))
+    np.testing.assert_array_equal(whole["m"], again["m"])
 
 
-def test_two_calibrations_of_the_same_file(spinloom, card, tmp_path):
-    with files.claimed(tmp_path / "cal.nc.partial"):
-        outcome = spinloom("calibrate", card, *STAND_IN, *QUICK, "--out", tmp_path / "cal.nc")
-    assert outcome.code == 2
-    assert "another run is at work here" in outcome.err
+@pytest.mark.parametrize("change", ["version", "oersted"])
+def test_another_version_or_field_is_another_trajectory(spinloom, card, tmp_path, store, monkeypatch, change):
+    log, other = tmp_path / "calls.jsonl", tmp_path / "other.toml"
+    assert spinloom("calibrate", card, *STAND_IN, *QUICK, "--out", tmp_path / "cal.nc").code == 0
+    monkeypatch.setenv("STAND_IN_LOG", str(log))
+    text = card.read_text()
+    if change == "version":
+        monkeypatch.setenv("STAND_IN_VERSION", "2.1a1")
+    else:  # the input names a file, and does not change with what stands in it
+        text = text.replace("[readout]", 'oersted = "up"\n[readout]')
+    other.write_text(text)
+    assert spinloom("calibrate", other, *STAND_IN, *QUICK, "--out", tmp_path / "cal.nc").code == 0
+    assert runs(log) == [0, 1, 2, 3]
+    assert len(list(store.entries())) == 8
 
 
 def test_two_runs_in_the_same_folder(spinloom, experiment, tmp_path):
@@ -160,6 +180,7 @@ def test_a_verdict_stands_beside_the_embedded_engines(spinloom, network, tmp_pat
     assert outcome.json["output_apart"] == pytest.approx(apart)
 
 
+@pytest.mark.slow
 def test_relaxation_and_lock_step_agree(spinloom, network, tmp_path):
     records = {}
     for method in ("lock-step", "relaxation"):

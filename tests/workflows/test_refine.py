@@ -57,6 +57,7 @@ def test_the_command_refines_a_generator(spinloom, coarse_model_path, square, tm
     assert new.settings["refine"]["nrmse_after"] == new.settings["reached"]["nrmse"] == told["nrmse_after"]
 
 
+@pytest.mark.slow
 def test_the_command_refines_a_recogniser(spinloom, coarse_model_path, listener, tmp_path):
     net, out = tmp_path / "recognise.nc", tmp_path / "better.nc"
     save_network(listener, net, coarse_model_path)
@@ -67,6 +68,7 @@ def test_the_command_refines_a_recogniser(spinloom, coarse_model_path, listener,
     assert load_network(out)[0].weights.w_out.shape == listener.weights.w_out.shape
 
 
+@pytest.mark.slow
 def test_physics_aware_runs_forward_in_full_micromagnetics(coarse_model, square):
     how = Descent(steps=1, check=1)
     _, result = refine_network(square, coarse_model, how, choice=choose_engine("embedded"), periods=1)

@@ -173,7 +173,7 @@ def test_all_points_end_in_one_table(sweep_file, tmp_path, quick, spinloom):
     assert outcome.code == 0, outcome.err
     assert outcome.json == {
         "points": 12, "kept": 0, "failed": 0, "verified": 12, "outcomes": {"verified": 12},
-        "table": str(out / "sweep.csv"), "out": str(out),
+        "table": str(out / "sweep.csv"), "page": str(out / "sweep.html"), "out": str(out),
     }  # fmt: skip
     table = pd.read_csv(out / "sweep.csv")
     assert table["sine.nrmse_full"].tolist() == pytest.approx(table["generate.seed"] / 100)
@@ -183,6 +183,9 @@ def test_all_points_end_in_one_table(sweep_file, tmp_path, quick, spinloom):
     assert json.loads(dataset.attrs["parameters"]) == ["generate.seed", "device.geometry.diameter"]
     np.testing.assert_array_equal(dataset["sine.nrmse_full"], table["sine.nrmse_full"])
     assert set(dataset["outcome"].values) == {"verified"}
+    page = (out / "sweep.html").read_text(encoding="utf-8")
+    assert "sine.nrmse_full" in page
+    assert "device.geometry.diameter" in page
 
 
 def test_a_point_that_fails_is_told_with_its_input_and_the_rest_goes_on(sweep_file, tmp_path, quick, spinloom):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.model import load_model
 from spinloom.workflows import advice, finalists, search, tune
 from spinloom.workflows.settings import load_experiment
+from spinloom.workflows.stages import Stages
 from spinloom.workflows.tune import Wish, tune_stage
 
 SMALL = {
@@ -88,7 +89,8 @@ def test_tune_writes_an_experiment_its_record_and_its_page(tuned, coarse_card):
     assert set(rows["state_sine"]) <= {"works", "sings", "unstable", "dead", "poor", "follows"}
     page = out.with_name("tuned.html").read_text()
     assert "it works" in page
-    assert page.count("data:image/svg+xml") == 2
+    assert "8 operating points" in page
+    assert "state, sine" in page
     assert json.loads(out.with_name("tuned.tune.json").read_text())["verdict"] == "works"
     written, card = load_experiment(out)
     assert card == coarse_card
@@ -127,14 +129,14 @@ def test_the_model_beside_an_experiment_is_the_one_that_it_asks_for(
     tuned, coarse_model, coarse_calibration_path, monkeypatch
 ):
     monkeypatch.setattr(tune, "SHARES", (0.5,))
-    monkeypatch.setattr(tune, "_model", lambda *_: (coarse_calibration_path, coarse_model))
+    monkeypatch.setattr(tune, "_model", lambda *_: tune.Start(coarse_model, "", coarse_calibration_path))
     out, outcome = tuned()
     assert outcome.code in (0, 3), outcome.err
     assert load_experiment(out)[0].reach == load_model(out.with_name("tuned.model.nc")).scale.reach == 0.5
 
 
 def test_what_is_reported_is_of_seeds_that_nothing_else_has_seen(small, coarse_model):
-    tuning = tune.Tuning(None, None, coarse_model, Wish(seed=3), None, None, 0.0, None)
+    tuning = tune.Tuning(None, None, coarse_model, Wish(seed=3), None, None, None, "", None)
     searched = {3 * 1000 + 100_000 + 100 * rung + k for rung in range(3) for k in range(search.SEEDS[rung])}
     chosen, judged = set(tuning.seeds("choose")), set(tuning.seeds("judge"))
     assert not searched & chosen and not (searched | chosen) & judged  # noqa: PT018
@@ -144,7 +146,7 @@ def test_a_smaller_reach_that_the_same_drives_cover_is_the_same_fit(coarse_model
     """Every drive of the calibration has full amplitude, so that 'spinloom run' would fit the same again."""
     again = fit_model(load_calibration(coarse_calibration_path), coarse_model.kind, 0.5)
     monkeypatch.delattr(tune, "fit_model")
-    tuning = tune.Tuning(None, None, coarse_model, Wish(), None, None, 0.0, coarse_calibration_path)
+    tuning = tune.Tuning(None, None, coarse_model, Wish(), None, None, None, "", coarse_calibration_path)
     found = tuning.model_at(search.Candidate(0, {"share": 0.5}))
     assert found.scale == again.scale
     np.testing.assert_array_equal(found.estimator.coef_, again.estimator.coef_)
@@ -161,9 +163,12 @@ def test_networks_stay_below_where_twins_part(coarse_model):
     assert shares(0.5, reach=0.4) == tune.SHARES
 
 
-def test_a_finalist_whose_nodes_part_from_full_micromagnetics_is_not_trained(small, coarse_model, monkeypatch):
+def test_a_finalist_whose_nodes_part_from_full_micromagnetics_is_not_trained(
+    small, coarse_model, monkeypatch, tmp_path
+):
     trained = []
-    tuning = tune.Tuning(None, None, coarse_model, Wish(("sine",), nodes=12), None, None, 0.0, None)
+    wish, never = Wish(("sine",), 0.1, nodes=12), SimpleNamespace(walls=[1.0])
+    tuning = tune.Tuning(None, None, coarse_model, wish, None, never, Stages(tmp_path / "0"), "", None)
     row = {"task": "sine", "nrmse": 0.01, "outside_share": 0.0}
     monkeypatch.setattr(tune.Tuning, "_trained", lambda self, one, seeds: trained.append(one.number) or [row])
     monkeypatch.setattr(tune.Tuning, "settings", lambda self, one: one)
@@ -176,11 +181,14 @@ def test_a_finalist_whose_nodes_part_from_full_micromagnetics_is_not_trained(sma
     assert tuning._chosen(candidates).number == 1
     assert trained == [1, 3]  # as many as there are finalists: no time is left
     trained.clear()
-    patient = replace(tuning, wish=replace(tuning.wish, budget=1e9), began=time.perf_counter())
+    tuning._chosen(candidates)
+    assert trained == []  # they are kept
+    patient = replace(tuning, wish=replace(tuning.wish, budget=1e9), stages=Stages(tmp_path / "1"))
     patient._chosen(candidates)
     assert trained == [1, 3, 4]  # none of them is good enough
     trained.clear()
     row["nrmse"] = 0.001
+    patient = replace(patient, stages=Stages(tmp_path / "2"))
     patient._chosen(candidates)
     assert trained == [1, 3]
     trained.clear()
@@ -204,6 +212,62 @@ def test_an_interrupted_search_keeps_what_it_found(small, card_path, coarse_mode
     assert load_experiment(out)[0].generate.tasks == ("sine",)
 
 
+def numbers(out):
+    """What a tuning found, without when and where."""
+    found = json.loads(out.with_name(f"{out.stem}.tune.json").read_text())
+    left_out = ("made", "wall_s", "out")
+    return {key: value for key, value in found.items() if key not in left_out}, pd.read_csv(
+        out.with_name(f"{out.stem}.search.csv")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::spinloom.reduced_models.region.OutsideCalibration")
+def test_a_tuning_that_is_interrupted_again_and_again_ends_with_the_same_numbers(
+    small, card_path, coarse_model_path, tmp_path, monkeypatch
+):
+    """Every piece of work is interrupted once, before it begins."""
+    pieces = {search: "evaluate", tune: ("glance", "train_generate", "train_recognise")}
+    done, interrupts = [], []
+
+    def watched(name, work):
+        def call(*arguments, **named):
+            if interrupts and len(done) >= interrupts[0]:
+                interrupts.pop(0)
+                raise KeyboardInterrupt
+            done.append(name)
+            return work(*arguments, **named)
+
+        return call
+
+    for module, names in pieces.items():
+        for name in [names] if isinstance(names, str) else names:
+            monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+
+    def go(out):
+        wish = Wish(("sine",), 0.1, nodes=12, longest_s=4e-10, baselines=False)
+        return tune_stage(load_card(card_path), card_path, choose_engine("embedded"), out, wish, coarse_model_path)
+
+    go(tmp_path / "left.toml")
+    expected, alone = numbers(tmp_path / "left.toml"), len(done)
+    done.clear()
+    go(tmp_path / "left.toml")
+    assert done == []  # all of it is kept
+    interrupts += [2, 6, 9, 10, 11]
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "hit.toml")
+    go(tmp_path / "hit.toml")
+    assert interrupts == []
+    assert len(done) == alone + 2 + 1  # what was done of a batch, and of the last rung
+    found = numbers(tmp_path / "hit.toml")
+    assert found[0] == expected[0]
+    pd.testing.assert_frame_equal(found[1], expected[1], check_exact=True)
+    text = (tmp_path / "hit.toml").read_text()
+    assert text == (tmp_path / "left.toml").read_text().replace('"left"', '"hit"')
+
+
+@pytest.mark.slow
 def test_where_nothing_works_changes_of_the_card_are_tried(tuned, monkeypatch):
     unfit = lambda path: replace(load_model(path), holdout_nrmse=0.7)  # noqa: E731
     monkeypatch.setattr(tune, "load_model", unfit)

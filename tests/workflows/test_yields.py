@@ -8,7 +8,8 @@ from spinloom.device_models.spread import PARAMETERS, Spread
 from spinloom.networks.topology import Topology
 from spinloom.networks.training import Training
 from spinloom.reduced_models.model import save_model
-from spinloom.workflows import yields
+from spinloom.workflows import echo_state, yields
+from spinloom.workflows.baselines import KINDS
 from spinloom.workflows.settings import GenerateSettings
 from spinloom.workflows.yields import Batch, Elsewhere, yield_stage
 
@@ -127,7 +128,7 @@ def known(monkeypatch):
 )
 def test_the_spread_that_is_allowed_is_that_of_nine_chips_of_ten(wafer_model, tmp_path, capsys, nrmse, allows):
     out = tmp_path / "yield.csv"
-    found = yield_stage(wafer_model, SETTINGS, SPREAD, (0.5, 1.0, 2.0, 4.0), 10, out, nrmse=nrmse)
+    found = yield_stage(wafer_model, SETTINGS, SPREAD, (0.5, 1.0, 2.0, 4.0), 10, out, nrmse=nrmse, baselines=False)
     assert found["equal"] == {"sine": 0.1, "triangle": 0.2}
     assert list(found["limits"].values()) == pytest.approx(nrmse or (0.125, 0.25))
     assert found["allows"] == allows
@@ -156,7 +157,10 @@ def files(tmp_path, wafer_model):
     return tmp_path
 
 
-def test_the_command_writes_a_table_and_a_plot(spinloom, files):
+@pytest.mark.slow
+def test_the_command_writes_a_table_and_a_plot(spinloom, files, monkeypatch):
+    monkeypatch.setattr(echo_state, "CANDIDATES", 2)
+    monkeypatch.setattr(echo_state, "PROMOTED", 1)
     how = ("--experiment", files / "e.toml", "--factors", "2,0.5", "--chips", 3, "--nodes", NODES)
     outcome = spinloom("yield", files / "model.nc", *how, "--out", files / "y.csv", "--json")
     assert outcome.code == 0, outcome.err
@@ -168,6 +172,8 @@ def test_the_command_writes_a_table_and_a_plot(spinloom, files):
     assert counts == {("each", 0.0): 1, **expected}
     assert sorted(table.loc[(table["how"] == "each") & (table["factor"] == 2), "chip"]) == [0, 1, 2]
     assert (files / "y.svg").stat().st_size > 1000
+    assert set(outcome.json["baselines"]["sine"]) == set(KINDS)
+    assert "sine without magnets, NRMSE: no nodes" in outcome.err
 
 
 @pytest.mark.parametrize(

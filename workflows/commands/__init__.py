@@ -49,6 +49,7 @@ Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent weights.")]
 Density = Annotated[float | None, typer.Option(help="Share of recurrent weights that are not zero. [default: 0.3]")]
 Bias = Annotated[float | None, typer.Option(help="Biases are uniform within this.")]
+Baselines = Annotated[bool, typer.Option("--baselines/--no-baselines", help="Train the same without magnets too.")]
 Gain = Annotated[float | None, typer.Option(help="Drive, in units of the reach, for v = 1.")]
 
 

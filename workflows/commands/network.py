@@ -9,6 +9,7 @@ import typer
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.workflows.commands import (
+    Baselines,
     Bias,
     Density,
     Engine,
@@ -22,6 +23,7 @@ from spinloom.workflows.commands import (
     Seed,
     SpectralRadius,
     app,
+    names_of,
     train_app,
 )
 from spinloom.workflows.console import emit
@@ -66,6 +68,7 @@ def train_generate(
     clock_ahead: Annotated[
         float | None, typer.Option(help="Share of a period by which the clock leads the series. [default: 0]")
     ] = None,
+    baselines: Baselines = False,
     as_json: Json = False,
 ) -> None:
     """Train a network to generate a periodic series, and let it run free.
@@ -74,7 +77,9 @@ def train_generate(
     `spinloom train generate --task my_wave.csv --period-resonances 1.5 --model model.nc --out mine.nc`,
     `spinloom train generate --task my_wave.csv --clock 2 --clock-shape ramp --model model.nc --out mine.nc`
     """
+    from spinloom.networks.tasks import task_name
     from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.baselines import without_magnets
     from spinloom.workflows.settings import GenerateSettings, override
     from spinloom.workflows.train import generate_stage, read_washouts
 
@@ -113,7 +118,10 @@ def train_generate(
             clock_ahead=clock_ahead,
         ).model_dump(),
     )
-    emit(generate_stage(load_model(model), model, settings, {task: out})[0], as_json)
+    result = generate_stage(load_model(model), model, settings, {task: out})[0]
+    if baselines:
+        result["baselines"] = without_magnets(load_model(model), settings)[task_name(task)]
+    emit(result, as_json)
 
 
 @train_app.command("recognise")
@@ -143,6 +151,7 @@ def train_recognise(
     ] = None,
     bias: Bias = None,
     gain: Gain = None,
+    baselines: Baselines = False,
     as_json: Json = False,
 ) -> None:
     """Train a network to tell sine, triangle, square and sawtooth apart, whatever their phase.
@@ -151,6 +160,7 @@ def train_recognise(
     `spinloom train recognise --model warm.nc --periods 16 --averaged 15 --power --out warm-recognise.nc`
     """
     from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.baselines import baseline_results
     from spinloom.workflows.settings import RecogniseSettings, override
     from spinloom.workflows.train import recognise_stage
 
@@ -177,7 +187,73 @@ def train_recognise(
         period_resonances=period_resonances,
         topology=topology,
     )
-    emit(recognise_stage(load_model(model), model, settings, out), as_json)
+    result = recognise_stage(load_model(model), model, settings, out)
+    if baselines:
+        kinds = baseline_results(load_model(model), None, None, settings)["recognise"]
+        result["baselines"] = {kind: one["accuracy"] for kind, one in kinds.items()}
+    emit(result, as_json)
+
+
+@train_app.command("patterns")
+def train_patterns(
+    model: Model,
+    out: Out,
+    tasks: Annotated[
+        str, typer.Option(help="Two or more tasks with as many outputs, commas between.")
+    ] = "sine,triangle,harmonics",
+    nodes: Nodes = None,
+    seed: Seed = 0,
+    period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
+    period_resonances: Annotated[
+        float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
+    ] = None,
+    tours: Annotated[int | None, typer.Option(help="How often each switch is judged. [default: 5]")] = None,
+    dwell: Annotated[int | None, typer.Option(help="Periods between two switches. [default: 12]")] = None,
+    force_tours: Annotated[int | None, typer.Option(help="Of all switches, in FORCE. [default: 40]")] = None,
+    noise: Annotated[float | None, typer.Option(help="Rms of the noise on the teacher. [default: 0.004]")] = None,
+    tries: Annotated[int | None, typer.Option(help="Noises, of which the best is kept. [default: 4]")] = None,
+    spectral_radius: SpectralRadius = None,
+    density: Density = None,
+    feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within this.")] = None,
+    input_strength: Annotated[
+        float | None, typer.Option("--input", help="Input weights are uniform within this. [default: 0.7]")
+    ] = None,
+    bias: Bias = None,
+    gain: Gain = None,
+    baselines: Baselines = True,
+    as_json: Json = False,
+) -> None:
+    """Train a network to generate several patterns, and to switch between them as its input asks.
+
+    Examples: `spinloom train patterns --model model.nc --out patterns.nc`,
+    `spinloom train patterns --tasks circle,eight --model model.nc --seed 1 --out plane.nc`
+    """
+    from spinloom.reduced_models.model import load_model
+    from spinloom.workflows.patterns import patterns_stage
+    from spinloom.workflows.settings import PatternSettings, override
+
+    base = PatternSettings()
+    settings = override(
+        base,
+        patterns=tuple(names_of(tasks)),
+        seed=seed,
+        period_ticks=period_ticks,
+        period_resonances=period_resonances,
+        tours=tours,
+        dwell=dwell,
+        training=override(base.training, force_tours=force_tours, noise=noise, tries=tries).model_dump(),
+        topology=override(
+            base.topology,
+            nodes=nodes,
+            spectral_radius=spectral_radius,
+            density=density,
+            feedback=feedback,
+            input=input_strength,
+            bias=bias,
+            gain=gain,
+        ).model_dump(),
+    )
+    emit(patterns_stage(load_model(model), model, settings, out, baselines), as_json)
 
 
 @app.command()
@@ -220,13 +296,20 @@ def cosimulate(
     """
     from spinloom.device_models.engines import choose_engine
     from spinloom.networks.relaxation import WINDOW
+    from spinloom.networks.store import PATTERNS
     from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
     from spinloom.workflows.full_runs import How
+    from spinloom.workflows.patterns import verdict_patterns
     from spinloom.workflows.recalibrate import recalibrate_files
 
     how = How(method or "", WINDOW if window is None else window, node_limit, anyway, kick)
     (trained,), model = load_networks([network])
     choice = choose_engine(engine, oommf)
+    if trained.task == PATTERNS:
+        if recalibrate or kick:
+            raise SpinloomError("recalibrate and kick: are for networks that generate one series")
+        emit(verdict_patterns(trained, model, choice, temperature=temperature), as_json)
+        return
     if trained.task != "generate":
         if recalibrate or kick:
             raise SpinloomError("recalibrate and kick: are for networks that generate")

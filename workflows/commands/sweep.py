@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spinloom.workflows.commands import Json, Oommf, Scheduler, Temperature, app
-from spinloom.workflows.console import console, emit
+from spinloom.workflows.console import emit, show
 
 Workers = Annotated[
     int | None, typer.Option(help="Processes on this machine. [default: a core each; one where there is a GPU]")
@@ -54,7 +54,7 @@ def sweep(
         if as_json:
             emit(plan, True)
         else:
-            console.print(plan_table(plan))
+            show(plan_table(plan))
         return
     result = sweep_stage(experiment, out, first=points, workers=workers, scheduler=scheduler, **given)
     emit(result, as_json)

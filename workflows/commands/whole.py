@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from spinloom.workflows.commands import Device, Engine, Json, Nodes, Oommf, Scheduler, Temperature, app
-from spinloom.workflows.console import emit
+from spinloom.workflows.commands import Baselines, Device, Engine, Json, Nodes, Oommf, Scheduler, Temperature, app
+from spinloom.workflows.console import emit, say
 
 
 @app.command()
@@ -180,6 +180,7 @@ def yield_(
     ] = None,
     nodes: Nodes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the chips.")] = 0,
+    baselines: Baselines = True,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine that chips are spread over.")] = 1,
     scheduler: Scheduler = None,
     as_json: Json = False,
@@ -198,7 +199,7 @@ def yield_(
     settings = wanted.generate
     settings = override(settings, topology=override(settings.topology, nodes=nodes).model_dump())
     differ = wanted.spread if spread is None else read_spread(spread)
-    how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ())}
+    how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ()), "baselines": baselines}
     if workers > 1 or scheduler is not None:
         how["elsewhere"] = Elsewhere(model, workers if workers > 1 else None, scheduler)
     emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, **how), as_json)
@@ -216,3 +217,25 @@ def report(
     from spinloom.workflows.report import report_stage
 
     emit(report_stage(folder), as_json)
+
+
+@app.command()
+def status(
+    place: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a run or a sweep, or the experiment (TOML) of a tuning.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """How far a run, a sweep or a tuning is: what is done, what is computed now, how fast, and how long it will take.
+
+    From another terminal, or after the end. Examples: `spinloom status runs/demo`, `spinloom status runs/tuned.toml`
+    """
+    from spinloom.workflows.status import read_status
+
+    found = read_status(place)
+    if as_json:
+        emit(found, True)
+        return
+    for one in found.pop("finished"):
+        say(f"{one['stage']}: done" + (f" in {one['wall_s']:.3g} s" if one["wall_s"] is not None else ""))
+    emit(found, False)

@@ -76,6 +76,7 @@ def read_subject(path: Path) -> tuple[TrainedNetwork | None, CalibratedModel]:
     if kind != NETWORK:
         raise SpinloomError(f"{path}: expected a {NETWORK} or a {MODEL}, got {kind or 'a file of another program'}")
     network, model_path = load_network(path)
+    network.expect("generate", "recognise")
     return network, load_model(model_path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.engines.oommf import mif
 from spinloom.device_models.engines.oommf.processes import Host
@@ -37,6 +35,8 @@ class Run:
     process: subprocess.Popen[bytes]
     rows: int
     """To be expected in the table; none of a relaxation, whose table has other columns."""
+    place: int = 0
+    """Among those that are computed."""
     told: int = 0
     table: Table = field(init=False)
 
@@ -95,8 +95,9 @@ def play(
     *,
     side_by_side: int,
     seed: int = 0,
-    keep: Path | None = None,
+    numbers: np.ndarray | None = None,
     progress: Callable[[float], None] | None = None,
+    done: Callable[[int, np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Play waveforms into devices, each as a run of its own.
 
@@ -114,12 +115,14 @@ def play(
     side_by_side : int
         how many runs at a time
     seed : int
-        of the thermal field; device k has a random stream of its own
-    keep : Path, optional
-        folder in which finished runs are kept under a digest of their input; a run that is
-        there already is read, not computed
+        of the thermal field
+    numbers : (n,) int ndarray, optional
+        that name each device, in messages and to the thermal field, which has a random stream for each; 0 to n - 1 if
+        not given
     progress : callable, optional
         called with the ticks just done, over all devices divided by their number
+    done : callable, optional
+        called with the place and the ``<m>``, (n_ticks, 3), of each device as soon as it is done
 
     Returns
     -------
@@ -135,21 +138,14 @@ def play(
     """
     n_ticks, n = u.shape
     results: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    digests: dict[int, str] = {}
+    names = list(range(n)) if numbers is None else [int(number) for number in numbers]
     tell = progress or (lambda ticks: None)
 
     def begin() -> Iterator[Run]:
         for k, card in enumerate(cards):
-            folder = host.new_folder(f"run-{k}")
-            text = mif.write_waveform(folder, card, fields[k], durations, u[:, k], (seed, k))
-            digests[k] = _digest(text, fields[k], host.installation.version, folder)
-            kept = _kept(keep, digests[k], n_ticks, fields[k].shape)
-            if kept is None:
-                yield Run(k, folder, host.boxsi(folder), n_ticks)
-            else:
-                results[k] = kept
-                shutil.rmtree(folder, ignore_errors=True)
-                tell(n_ticks / n)
+            folder = host.new_folder(f"run-{names[k]}")
+            mif.write_waveform(folder, card, fields[k], durations, u[:, k], (seed, names[k]))
+            yield Run(names[k], folder, host.boxsi(folder), n_ticks, place=k)
 
     def look(run: Run) -> None:
         rows = _rows(run)
@@ -157,9 +153,10 @@ def play(
         run.told = rows
 
     def end(run: Run) -> None:
-        results[run.number] = _result(run)
+        results[run.place] = _result(run)
         tell((n_ticks - run.told) / n)
-        _keep(keep, digests[run.number], results[run.number])
+        if done is not None:
+            done(run.place, results[run.place][1])
 
     _side_by_side(begin(), side_by_side, look, end)
     final, m = zip(*(results[k] for k in range(n)), strict=True)
@@ -248,28 +245,3 @@ def why_it_ended(code: int | None, said: bytes, folder: Path) -> str:
     else:
         reason = "OOMMF did not write all it was asked for"
     return f"{reason}; it said: {message}" if message else reason
-
-
-def _digest(text: str, field: np.ndarray, version: str, folder: Path) -> str:
-    """Of all that a run depends on: its input and start, and the files that the input names beside them."""
-    named = sorted(path for path in mif.input_files(folder) if path.name not in (f"{mif.NAME}.mif", "m0.omf"))
-    parts = [version.encode(), text.encode(), np.ascontiguousarray(field).tobytes()]
-    return hashlib.sha256(b"\0".join([*parts, *(path.read_bytes() for path in named)])).hexdigest()
-
-
-def _kept(keep: Path | None, digest: str, n_ticks: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
-    if keep is None:
-        return None
-    try:
-        with (keep / f"{digest}.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            final, m = stored["field"], stored["m"]
-    except Exception:
-        # numpy, zipfile and zlib each meet a damaged file in their own way.
-        return None
-    return (final, m) if final.shape == shape and m.shape == (n_ticks, 3) else None
-
-
-def _keep(keep: Path | None, digest: str, result: tuple[np.ndarray, np.ndarray]) -> None:
-    if keep is not None:
-        with files.written_whole(keep / f"{digest}.npz") as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, field=result[0], m=result[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -43,14 +42,13 @@ class OommfEngine:
     side_by_side : int, optional
         runs at a time, and live nodes that compute at a time but for one more, which waits for
         a core; as many as there are cores if not given
-    keep : path, optional
-        folder in which ``play`` keeps finished runs, and looks for them
     limit_s : float
         a live node that is silent for longer is taken to hang (s)
     """
 
     name = "oommf"
     batched = False
+    together = 1
 
     def __init__(
         self,
@@ -60,7 +58,6 @@ class OommfEngine:
         *,
         installation: Installation,
         side_by_side: int | None = None,
-        keep: Path | None = None,
         limit_s: float = SILENT_S,
     ) -> None:
         if not 0 < tick < 1e-6:
@@ -70,7 +67,7 @@ class OommfEngine:
         if len(shapes) > 1:
             raise SpinloomError(f"cards: expected as many cells in all, got meshes of {sorted(shapes)} cells")
         self.installation = installation
-        self.keep, self.limit_s = keep, limit_s
+        self.limit_s = limit_s
         self.side_by_side = side_by_side or cores()
         self.node = OommfNode(self.cards, self.tick, self._launch)
         self._live: LiveNodes | None = None
@@ -125,6 +122,8 @@ class OommfEngine:
         *,
         devices: np.ndarray | None = None,
         seed: int = 0,
+        numbers: np.ndarray | None = None,
+        done: Callable[[int, np.ndarray], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Drive devices by known waveforms; see :class:`spinloom.device_models.node.Engine`."""
         u = with_channels(inputs, self.node.channels)[..., 0]
@@ -137,8 +136,9 @@ class OommfEngine:
             u,
             side_by_side=self.side_by_side,
             seed=seed,
-            keep=self.keep,
+            numbers=numbers,
             progress=progress,
+            done=done,
         )
 
     def _launch(self, devices: np.ndarray, seed: int, progress: Callable[[int], None] | None) -> LiveNodes:

@@ -8,12 +8,15 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from spinloom.device_models.engines.oommf import watcher
 from spinloom.device_models.engines.oommf.installation import Installation
 from spinloom.device_models.engines.oommf.mif import NAME, input_files
 from spinloom.device_models.errors import SpinloomError
@@ -28,7 +31,8 @@ class Host:
     """One host server of OOMMF and every process that computes under it.
 
     ``boxsi`` starts helpers (an account server, ``mmArchive``) that outlive it. All of them
-    join one process group, which is ended as a whole. The port of the host server is our own:
+    join one process group, which is ended as a whole: by :meth:`close`, or, where this process is killed before, by
+    the group's leader (:mod:`spinloom.device_models.engines.oommf.watcher`). The port of the host server is our own:
     OOMMF_HOSTPORT in the environment, stale or not, is not used.
 
     Parameters
@@ -44,9 +48,10 @@ class Host:
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
         self._outer, self.folder = _private_folders()
-        self._group = 0
         self._started: list[subprocess.Popen[bytes]] = []
         self._containers: list[str] = []
+        self._closed = False
+        self._watcher = self._watched()
         self.environment = {key: value for key, value in os.environ.items() if key not in NOT_HANDED_ON}
         # OOMMF writes a field to a temporary file first, which a full disk would leave behind.
         self.environment["TMPDIR"] = str(self.folder)
@@ -59,15 +64,26 @@ class Host:
 
     @property
     def group(self) -> int:
-        """Number of the process group that ends with this host; 0 if there is none."""
-        return self._group
+        """Number of the process group that ends with this host."""
+        return self._watcher.pid
+
+    def _watched(self) -> subprocess.Popen[bytes]:
+        """Start the leader of the group, which knows the folder from the first moment."""
+        command = [sys.executable, "-I", "-S", str(Path(watcher.__file__).resolve()), str(self._outer)]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        try:
+            return subprocess.Popen(
+                [*command, *self.installation.command], cwd="/", stdin=subprocess.PIPE, process_group=0, **quiet
+            )
+        except OSError as error:
+            shutil.rmtree(self._outer, ignore_errors=True)
+            raise SpinloomError(f"oommf: no process can be started ({error.strerror})") from None
 
     def _launch(self) -> str:
         # The server keeps what it inherits: a pipe would never come to its end, a file does.
         words = self.folder / "launchhost.txt"
         with words.open("wb") as file:
             launcher = self._popen(["launchhost", "0"], self.folder, file.fileno(), file.fileno())
-        self._group = launcher.pid
         try:
             launcher.wait(timeout=START_S)
         except subprocess.TimeoutExpired:
@@ -86,7 +102,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                process_group=self._group,
+                process_group=self.group,
             )
         except OSError as error:
             raise SpinloomError(f"oommf: cannot be started ({error.strerror}); see 'spinloom doctor'") from None
@@ -115,16 +131,22 @@ class Host:
             return self._popen(boxsi, folder, subprocess.DEVNULL, subprocess.PIPE)
         name = f"spinloom-{secrets.token_hex(8)}"
         self._containers.append(name)
+        assert self._watcher.stdin is not None
+        with contextlib.suppress(OSError):  # somebody ended the watcher: then nobody watches
+            self._watcher.stdin.write(f"{name}\n".encode())
+            self._watcher.stdin.flush()
         inside = ["tclsh", "/usr/local/oommf/oommf/oommf.tcl", *boxsi]
         arguments = ["run", "--rm", "--name", name, "-v", f"{folder}:/io", "-w", "/io", self.installation.image]
         return self._popen([*arguments, *inside], folder, subprocess.DEVNULL, subprocess.PIPE)
 
     def members(self) -> list[psutil.Process]:
-        """All living processes of the group."""
+        """All living processes of the group but its leader."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(OSError, psutil.Error):
-                if self._group and os.getpgid(process.pid) == self._group and process.status() != psutil.STATUS_ZOMBIE:
+                if process.pid == self.group or os.getpgid(process.pid) != self.group:
+                    continue
+                if process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
@@ -145,29 +167,31 @@ class Host:
         for name in self._containers:
             subprocess.run([*self.installation.command, "kill", name], capture_output=True, check=False)
         self._containers.clear()
-        for process in self._started:
-            if self._group == 0 and process.poll() is None:
-                process.kill()
-                process.wait()
-        if self._group:
+        if not self._closed:
             self._end_group()
         for process in self._started:
             if process.stderr is not None:
                 process.stderr.close()
         self._started.clear()
         shutil.rmtree(self._outer, ignore_errors=True)
+        self._closed = True
+        # Last of all: until here it would do the rest if this process were killed.
+        self._watcher.kill()
+        self._watcher.wait()
+        assert self._watcher.stdin is not None
+        with contextlib.suppress(OSError):
+            self._watcher.stdin.close()
 
     def _end_group(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._group, number)
+                os.killpg(self.group, number)
             until = time.monotonic() + LEAVE_S
             while time.monotonic() < until:
                 left = self.members()
                 for process in self._started:
                     process.poll()
                 if not left:
-                    self._group = 0
                     return
                 time.sleep(0.02)
 

@@ -1,8 +1,9 @@
-"""Known drives: every device is a run of its own, kept once it is finished."""
+"""Known drives: every device is a run of its own, told once it is finished."""
 
 from __future__ import annotations
 
 import collections
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -102,66 +103,14 @@ def test_seeds_change_nothing(engine):
     np.testing.assert_array_equal(engine.play(evenly(3), u, seed=1)[1], engine.play(evenly(3), u, seed=2)[1])
 
 
-def test_kept_runs_are_read_and_nothing_is_started(engine_of, tmp_path, calls):
-    keep, u, done = tmp_path / "keep", drives(6, 3), []
-    with engine_of(keep=keep) as engine:
-        first = engine.play(evenly(6), u)
-        assert len(list(keep.iterdir())) == 3
-        second = engine.play(evenly(6), u, progress=done.append)
-        assert len(calls("boxsi")) == 3
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert sum(done) == pytest.approx(6)
-
-
-def test_another_input_is_another_run(engine_of, tmp_path, calls, start_field, monkeypatch):
-    u, fields = drives(6, 1), start_field[None]
-    options = {"keep": tmp_path / "keep", "side_by_side": 1}
-    with engine_of(**options) as engine:
-        engine.play(evenly(6), u, fields)
-        engine.play(evenly(6), u + 1e-15, fields)
-        engine.play(evenly(6) * (1 + 1e-12), u, fields)
-        engine.play(evenly(6), u, -fields)
-        assert len(calls("boxsi")) == 4
-        engine.play(evenly(6), u, fields)
-        assert len(calls("boxsi")) == 4
-
-
-def test_another_oersted_field_is_another_run(engine_of, tmp_path, calls, coarse_card, alter):
-    """The input names its file, and does not change with what stands in it."""
-    for count, oersted in enumerate(["up", "down", "up"]):
-        with engine_of(alter(coarse_card, torque={"oersted": oersted}), keep=tmp_path / "keep") as engine:
-            engine.play(evenly(3), drives(3, 1))
-        assert len(calls("boxsi")) == min(count + 1, 2)
-
-
-def test_another_version_of_oommf_is_another_run(engine_of, tmp_path, calls, installation):
-    for version in ("2.1a0", "2.1a1"):
-        other = type(installation)(installation.command, installation.where, version)
-        with engine_of(keep=tmp_path, installation=other) as engine:
-            engine.play(evenly(3), drives(3, 1))
-    assert len(calls("boxsi")) == 2
-
-
-def flipped(content):
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
-
-
-def test_a_damaged_kept_file_is_computed_again(engine_of, tmp_path, calls):
-    u = drives(40, 1)
-    with engine_of(keep=tmp_path / "keep") as engine:
-        fields, m = engine.play(evenly(40), u)
-        (kept,) = (tmp_path / "keep").iterdir()
-        whole = kept.read_bytes()
-        damaged = [b"", b"junk", whole[:100], whole[:-40], flipped(whole)]
-        for number, content in enumerate(damaged):
-            kept.write_bytes(content)
-            again, m_again = engine.play(evenly(40), u)
-            np.testing.assert_array_equal(m_again, m)
-            np.testing.assert_array_equal(again, fields)
-            assert len(calls("boxsi")) == number + 2
-            assert kept.stat().st_size == len(whole)
+def test_what_is_done_is_told_at_once_by_its_place_and_called_by_its_number(engine_of, fault, tmp_path, calls):
+    u, told = drives(6, 3), {}
+    fault("die:12:3")
+    with engine_of(side_by_side=1) as engine, pytest.raises(SpinloomError, match="device 12"):
+        engine.play(evenly(6), u, numbers=np.array([10, 11, 12]), done=told.__setitem__)
+    np.testing.assert_allclose(np.stack([told[0], told[1]], axis=1), low_pass(u[:, :2]), atol=1e-12)
+    assert len(told) == 2
+    assert [Path(call["folder"]).name for call in calls("boxsi")] == ["run-10", "run-11", "run-12"]
 
 
 @pytest.mark.parametrize(
@@ -206,20 +155,6 @@ def test_rows_and_field_may_come_after_the_end(engine_of, fault, n):
     np.testing.assert_allclose(m, low_pass(u), atol=1e-12)
     np.testing.assert_allclose(fields[0, 3, 3, 0], m[-1, 0], atol=1e-12)
     assert sum(done) == pytest.approx(n)
-
-
-def test_what_is_finished_stays_when_a_later_run_fails(engine_of, tmp_path, calls, fault, monkeypatch):
-    u = drives(6, 3)
-    fault("die:2:3")
-    with engine_of(keep=tmp_path / "keep", side_by_side=1) as engine:
-        with pytest.raises(SpinloomError, match="device 2"):
-            engine.play(evenly(6), u)
-        assert len(list((tmp_path / "keep").iterdir())) == 2
-    monkeypatch.delenv("STAND_IN_FAULT")
-    with engine_of(keep=tmp_path / "keep") as engine:
-        _, m = engine.play(evenly(6), u)
-    np.testing.assert_allclose(m, low_pass(u), atol=1e-12)
-    assert len(calls("boxsi")) == 4
 
 
 def test_an_engine_can_be_used_after_a_failed_run(engine_of, fault):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 
 import discretisedfield as df
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from spinloom.device_models.card import load_card, parse_card
 from spinloom.device_models.engines.oommf import mif
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.oersted import oersted_pattern
+from spinloom.device_models.provenance import data_folder
 
 TICK = 7.5e-12
 
@@ -174,3 +180,68 @@ def test_seeds_tell_runs_apart(tmp_path, coarse_card, start_field, live):
     (tmp_path / "node.mif").write_text(live)
     mif.reseed(tmp_path, (3, 1))
     assert (tmp_path / "node.mif").read_text() == live
+
+
+HOSTILE = [
+    "[exec touch pwned]",
+    "$env(HOME)",
+    "}; exec touch pwned; {",
+    'a"; exit',
+    "a\nexit",
+    "a\\",
+    "{",
+    "../../node",
+]
+
+
+def _words(text):
+    """What Tcl would see of a text, its numbers left out."""
+    return re.sub(r"-?\b\d[\d.]*(?:e[+-]?\d+)?", "#", text)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_of_a_card_reaches_tcl(tmp_path, coarse_card, start_field, name):
+    """Its form is checked when a card is made; here it is not, and still nothing of it is written."""
+    with pytest.raises(SpinloomError, match="name"):
+        parse_card({**coarse_card.model_dump(), "name": name})
+    hostile = coarse_card.model_copy(update={"name": name})
+    durations, u = np.full(3, TICK), np.array([0.1, -0.2, 0.3])
+    for write in (
+        lambda folder, card: mif.write_relaxation(folder, card),
+        lambda folder, card: mif.write_waveform(folder, card, start_field, durations, u),
+        lambda folder, card: mif.write_live(folder, card, start_field, TICK),
+    ):
+        texts = []
+        for kind, card in (("plain", coarse_card), ("hostile", hostile)):
+            folder = tmp_path / kind
+            folder.mkdir(exist_ok=True)
+            texts.append(write(folder, card))
+            assert {path.name for path in folder.iterdir()} <= {"node.mif", "m0.omf"}
+            assert name.encode() not in (folder / "m0.omf").read_bytes()
+        assert texts[0] == texts[1]
+
+
+@given(
+    alpha=st.floats(1e-3, 1),
+    eps_prime=st.floats(-10, 10),
+    bias=st.tuples(*[st.floats(-1e7, 1e7)] * 3),
+    axis=st.sampled_from([(1e-150, 0, 0), (0, -1e150, 1e150), (1, 1e-308, -1)]),
+    u=st.lists(st.floats(-1, 1), min_size=2, max_size=4),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_numbers_of_a_card_are_numbers_of_tcl(alpha, eps_prime, bias, axis, u):
+    """Whatever they are, the words beside them stay the same: no bracket, no dollar, no brace more."""
+    card = load_card(data_folder() / "devices" / "disc60.toml")
+    geometry = {**card.geometry.model_dump(), "cell": (20e-9, 20e-9, 2e-9)}
+    values = {**card.model_dump(), "geometry": geometry, "bias": {"H": (1e3, 1.0, 1.0)}}
+    plain = parse_card(values)
+    torque = {**values["torque"], "eps_prime": eps_prime, "polariser": axis}
+    drawn = {**values, "material": {**values["material"], "alpha": alpha}, "torque": torque, "bias": {"H": bias}}
+    card = parse_card(drawn if any(bias) else values)
+    m = np.broadcast_to(plain.start.m, (*plain.geometry.shape_cells, 3))
+    texts = []
+    for one in (plain, card):
+        with tempfile.TemporaryDirectory() as folder:
+            texts.append(mif.write_waveform(Path(folder), one, m, np.full(len(u), TICK), np.array(u)))
+    assert _words(texts[0]) == _words(texts[1])
+    assert all(np.isfinite(held(text)).all() for text in texts)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
+import subprocess
+import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from spinloom.device_models.engines.oommf import mif
@@ -14,6 +20,7 @@ from spinloom.device_models.engines.oommf import processes as module
 from spinloom.device_models.engines.oommf.installation import Installation
 from spinloom.device_models.engines.oommf.processes import Host
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.ubermag import card_toml
 
 
 @pytest.fixture
@@ -137,3 +144,76 @@ def test_no_host_server(program, monkeypatch, script, message):
     monkeypatch.setattr(module, "START_S", 0.1 if script.startswith("exec") else 20.0)
     with pytest.raises(SpinloomError, match=f"oommf: {message}"):
         Host(installed(program("oommf", script)))
+
+
+ABANDONED = """
+import sys, time
+import numpy as np
+from spinloom.device_models.card import load_card
+from spinloom.device_models.engines.oommf.engine import OommfEngine
+from spinloom.device_models.engines.oommf.installation import find_oommf
+card = load_card(sys.argv[1])
+start = card.geometry.mask()[..., None] * np.array([0.0, 1.0, 0.0])
+engine = OommfEngine(card, 7.5e-12, start, installation=find_oommf(sys.argv[2]))
+state = engine.node.start(3)
+print(engine.host.group, flush=True)
+while True:
+    state = engine.node.step(state, np.zeros((3, 1)))
+"""
+
+
+def abandoned(card, command, temporary, processes, tmp_path):
+    """Live nodes whose parent is killed: nothing is left within seconds."""
+    (tmp_path / "card.toml").write_text(card_toml(card))
+    arguments = [sys.executable, "-c", ABANDONED, tmp_path / "card.toml", command]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as parent:
+        try:
+            group = int(parent.stdout.readline())
+            started, folders = len(processes()), len(list(temporary.rglob("live-*")))
+        finally:
+            parent.kill()
+    assert started >= 3
+    assert folders == 3
+    until = time.monotonic() + 10
+    while (processes() or list(temporary.iterdir())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert processes() == []
+    assert list(temporary.iterdir()) == []
+    with contextlib.suppress(psutil.NoSuchProcess):  # the watcher itself
+        while psutil.Process(group).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def test_nothing_survives_a_parent_that_is_killed(coarse_card, command, temporary, processes, tmp_path):
+    abandoned(coarse_card, command, temporary, processes, tmp_path)
+
+
+@pytest.mark.oommf
+def test_no_oommf_survives_a_parent_that_is_killed(oommf, coarse_card, temporary, processes, tmp_path):
+    abandoned(coarse_card, shlex.join(oommf.command), temporary, processes, tmp_path)
+
+
+def test_containers_of_a_parent_that_was_killed_are_killed(installation, tmp_path, program, temporary):
+    log = tmp_path / "docker.txt"
+    docker = program("docker", f'echo "$@" >> {shlex.quote(str(log))}')
+    host = Host(Installation((str(docker),), "docker", "2.1a0", image="oommf"))
+    folder = host.new_folder("run-0")
+    host.boxsi(folder).wait()
+    (run,) = log.read_text().splitlines()
+    name = run.split()[3]
+    host._watcher.stdin.close()  # as the system does when this process is killed
+    until = time.monotonic() + 10
+    while list(temporary.iterdir()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert log.read_text().splitlines()[1] == f"kill {name}"
+    host.close()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_watcher_that_somebody_killed_is_not_missed(host, run_folder, processes):
+    folder = run_folder(host)
+    host._watcher.kill()
+    host._watcher.wait()
+    host.boxsi(folder).wait()
+    assert processes()
