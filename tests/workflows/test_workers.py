@@ -1,7 +1,9 @@
 """Who does the work: real processes, which die, join and lose each other."""
 
+import contextlib
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -56,9 +58,13 @@ def wait_for_another(folder, finished):
         time.sleep(0.01)
 
 
-def test_every_process_has_its_share_of_the_cores(parts):
-    each = str(max(1, cores() // 2))
-    with open_workers(2) as workers:
+def test_every_process_has_its_share_of_the_cores_and_no_port_that_others_want(parts):
+    """Dask's pages of state would take port 8787, and warn if another cluster has it."""
+    taken, each = socket.socket(), str(max(1, cores() // 2))
+    with contextlib.suppress(OSError):
+        taken.bind(("0.0.0.0", 8787))
+        taken.listen()
+    with taken, open_workers(2) as workers:
         names = ["SPINLOOM_CORES", "NPROC", "OMP_NUM_THREADS"]
         assert {done.value for done in workers.map(parts.environment, names)} == {each}
 
