@@ -179,7 +179,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, SpinloomError):
         return str(error)
     if type(error).__name__ == "KilledWorker":
-        return f"its worker died {TRIES} times, as by a lack of memory; given up"
+        return "its worker died every time it was tried, as by a lack of memory; given up"
     return f"{type(error).__name__}: {error}"
 
 

@@ -30,7 +30,7 @@ def test_what_fails_is_told_with_its_number_and_the_rest_goes_on(parts):
     with open_workers(2) as workers:
         found = sorted(workers.map(parts.picky, range(5)))
     assert found[:3] == expected
-    assert found[3] == Done(3, error="its worker died 3 times, as by a lack of memory; given up")
+    assert found[3] == Done(3, error="its worker died every time it was tried, as by a lack of memory; given up")
     assert found[4] == Done(4, 4)
 
 
