@@ -345,7 +345,11 @@ def _check_measured(dataset: xr.Dataset) -> None:
     expect_finite(dataset, "signal", "trajectory", "tick")
     expect_finite(dataset, "m_first", "trajectory", "component")
     told = json_object(dataset.attrs.get("measured", ""), "measured")
-    if not all(np.isfinite(float(told[name])) for name in ("gain", "offset", "delay_s")):
+    try:
+        whole = all(np.isfinite(float(told[name])) for name in ("gain", "offset", "delay_s"))
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
         raise SpinloomError("expected an attribute measured with gain, offset and delay_s; measure again")
 
 
