@@ -16,6 +16,7 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import stamp
+from spinloom.device_models.texts import json_object
 from spinloom.networks.benchmarks.listening import Listening, Vowels, conditions
 from spinloom.networks.benchmarks.memory import REACHES, delayed, information
 from spinloom.networks.benchmarks.reservoir import Ridge, drive, nrmse, read
@@ -127,10 +128,10 @@ class Bench:
         path, made_of = self.folder / f"{name}.json", {**self.made_of, **made_of}
         if path.is_file():
             try:
-                found = json.loads(path.read_text(encoding="utf-8"))
+                found = json_object(path.read_bytes(), str(path))
                 if found["made_of"] == made_of:
                     return found["cell"]
-            except (ValueError, KeyError, TypeError):
+            except (SpinloomError, KeyError):
                 say(f"{path}: damaged; made again")
         cell = json.loads(files.to_json(make()))
         with files.written_whole(path) as temporary:

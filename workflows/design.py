@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from spinloom.device_models.card import DeviceCard, explain, parse_card
 from spinloom.device_models.engines.llg import spin_torque_field
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.spread import Spread, chip, vary
+from spinloom.device_models.texts import json_object
 from spinloom.networks.tasks import CLASSES, task_name
 from spinloom.networks.topology import Topology
 from spinloom.reduced_models.macrospin import MacrospinLaw
@@ -301,10 +301,10 @@ def _score(row: dict[str, Any], wish: Wish) -> float:
 
 def _kept(path: Path, key: Any) -> list[dict[str, Any]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json_object(path.read_bytes(), str(path))
+        return found["rows"] if found.get("made_from") == key else []
+    except (OSError, SpinloomError, KeyError):
         return []
-    return found["rows"] if isinstance(found, dict) and found.get("made_from") == key else []
 
 
 def finalists(rows: list[dict[str, Any]], each: int = 2) -> list[Point]:

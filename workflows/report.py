@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from jinja2 import UndefinedError
 
 from spinloom.device_models.calibration import load_calibration
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.readout import junction_power
+from spinloom.device_models.texts import MOST_SETTINGS, json_object, read_bytes
 from spinloom.networks.fluctuations import FIGURES
 from spinloom.networks.record import COMPARED_PERIODS, load_record
 from spinloom.reduced_models.model import load_model
@@ -23,7 +24,7 @@ from spinloom.workflows.summary import CHIP
 
 
 def report_stage(folder: Path) -> dict[str, Any]:
-    """Draw ``report.html`` from what a run left in its folder.
+    """Draw ``report.html`` from what a run left in its folder, whoever it is from.
 
     Returns
     -------
@@ -33,9 +34,20 @@ def report_stage(folder: Path) -> dict[str, Any]:
     Raises
     ------
     SpinloomError
-        if the folder holds no finished run
+        if the folder holds no finished run, or its summary is not what a run wrote
     """
     summary = _summary(folder)
+    try:
+        return draw_report(folder, summary)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, UndefinedError) as error:
+        told = f"{type(error).__name__}: {error}"[:500]
+        raise SpinloomError(
+            f"{folder / 'summary.json'}: not what a run wrote ({told}); use 'spinloom run' again"
+        ) from None
+
+
+def draw_report(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """Draw ``report.html`` from a summary and the files beside it; as :func:`report_stage`."""
     calibration, model = load_calibration(folder / "calibration.nc"), load_model(folder / "model.nc")
     verified = [task for task, result in summary["generate"].items() if "engine_full" in result]
     record = load_record(folder / "cosimulation.nc") if verified else None
@@ -94,12 +106,12 @@ def first_chip(record: xr.Dataset) -> xr.Dataset:
 
 def _summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
+    if not path.exists():
+        raise SpinloomError(f"{folder}: holds no finished run (summary.json); use 'spinloom run' first")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise SpinloomError(f"{folder}: holds no finished run (summary.json); use 'spinloom run' first") from None
-    except ValueError as error:
-        raise SpinloomError(f"{path}: damaged ({error}); use 'spinloom run' again") from None
+        return json_object(read_bytes(path, "the summary of a run", MOST_SETTINGS), str(path))
+    except SpinloomError as error:
+        raise SpinloomError(f"{error}; use 'spinloom run' again") from None
 
 
 def _by_chip(summary: dict[str, Any]) -> dict[str, dict[str, list[float]]]:

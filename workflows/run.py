@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from spinloom.workflows.cost import words_of_what_follows
 from spinloom.workflows.finish import finish_stage
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.full_runs import How
-from spinloom.workflows.report import report_stage
+from spinloom.workflows.report import draw_report
 from spinloom.workflows.settings import RECOGNISE, Experiment, load_experiment, override
 from spinloom.workflows.stages import Part, Stages, at_work, digests
 from spinloom.workflows.summary import CHIP, Result, baselines_table, by_task, results_table, summarise
@@ -122,7 +123,7 @@ def _run(
     summary = summarise(experiment, card, stages.results, stages.wall_s)
     with files.written_whole(folder / "summary.json") as temporary:
         temporary.write_text(files.to_json(summary, indent=1), encoding="utf-8")
-    report_stage(folder)
+    draw_report(folder, json.loads(files.to_json(summary)))
     show(results_table(summary))
     if summary["baselines"]:
         show(baselines_table(summary))

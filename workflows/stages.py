@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from spinloom.device_models import files
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import versions
+from spinloom.device_models.texts import json_object
 from spinloom.workflows import status
 from spinloom.workflows.console import say
 
@@ -138,11 +140,10 @@ def _temporary(name: str) -> bool:
 
 def _stored(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json_object(path.read_bytes(), str(path))
+    except (OSError, SpinloomError):
         return {}
-    whole = isinstance(found, dict) and {"made_from", "result", "wall_s", "files"} <= found.keys()
-    return found if whole else {}
+    return found if {"made_from", "result", "wall_s", "files"} <= found.keys() else {}
 
 
 def digests(paths: list[Path]) -> dict[str, str | None]:

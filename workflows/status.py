@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import versions
+from spinloom.device_models.texts import json_object
 
 FILE, LOG = "status.json", "log.txt"
 EVERY_S = 1.0
@@ -150,7 +150,6 @@ def _wall_s(stored: dict[str, Any]) -> float | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json_object(path.read_bytes(), str(path))
+    except (OSError, SpinloomError):
         return {}
-    return found if isinstance(found, dict) else {}

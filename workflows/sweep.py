@@ -19,6 +19,7 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import versions
+from spinloom.device_models.texts import json_object
 from spinloom.workflows import status
 from spinloom.workflows.console import say, spoken_to, told_warnings
 from spinloom.workflows.cost import as_asked, measured_speed, stage_costs, time_words
@@ -70,11 +71,12 @@ def _told(figures: dict[str, Any]) -> dict[str, Any]:
 
 def _kept(task: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        found = json.loads(Path(task["folder"]).with_suffix(".json").read_text(encoding="utf-8"))
+        path = Path(task["folder"]).with_suffix(".json")
+        found = json_object(path.read_bytes(), str(path))
         if found["made_from"] != task["made_from"]:
             return None
         return {name: math.inf if value == "inf" else value for name, value in found["figures"].items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, SpinloomError, KeyError, AttributeError):
         return None
 
 

@@ -230,3 +230,22 @@ def test_what_diverges_is_null_in_json_and_said_on_the_page(small_run, tmp_path,
     (folder / "summary.json").write_text(text)
     assert spinloom("report", folder).code == 0
     assert "diverged" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda s: s.pop("generate"), "not what a run wrote (KeyError: 'generate')"),
+        (lambda s: s.update(recognise=[1, 2]), "not what a run wrote (TypeError"),
+        (lambda s: s["reduced_model"].pop("outside_share"), "not what a run wrote (KeyError: 'outside_share')"),
+    ],
+)
+def test_a_summary_that_no_run_wrote_is_told(small_run, tmp_path, refused, change, told):
+    folder = tmp_path / "run"
+    shutil.copytree(small_run, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    change(summary)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    refused("report", folder, told=told)
+    (folder / "summary.json").write_text("[" * 100_000)
+    refused("report", folder, told="use 'spinloom run' again")
