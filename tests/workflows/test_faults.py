@@ -123,20 +123,23 @@ def test_an_error_of_the_program_stays_one(spinloom, monkeypatch):
         spinloom("calibrate", ROOT / "data" / "devices" / "disc60.toml", "--out", "a.nc")
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """A limit of the system on the size of files, as a full disk would set one."""
+    """A limit of the system on the size of files, as a full disk would set one: gone before pytest writes a word."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_file_that_the_disk_does_not_take_leaves_what_stood_there(tmp_path, small_files):
+def test_a_file_that_the_disk_does_not_take_leaves_what_stood_there(tmp_path):
     path = tmp_path / "a.nc"
     path.write_text("old")
-    small_files()
-    with pytest.raises(SpinloomError, match=r"a\.nc: cannot be written \(file too large\)"):
-        files.save(xr.Dataset({"a": ("x", np.random.default_rng(0).normal(size=1000))}), path, "thing", 1)
+    values = xr.Dataset({"a": ("x", np.random.default_rng(0).normal(size=1000))})
+    with pytest.raises(SpinloomError, match=r"a\.nc: cannot be written \(file too large\)"), small_files():
+        files.save(values, path, "thing", 1)
     assert [file.name for file in tmp_path.iterdir()] == ["a.nc"]
     assert path.read_text() == "old"
 
