@@ -197,16 +197,22 @@ class Browser:
         return [(node.get("role", {}).get("value", ""), node.get("name", {}).get("value", "")) for node in nodes]
 
     def end(self) -> None:
+        try:
+            self.loop.run_until_complete(self._parted())
+        finally:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+            self.loop.close()
+
+    async def _parted(self) -> None:
+        # Within the loop: whoever ran another one before has left this thread without a loop of its own.
         if self.socket is not None:
             self.socket.close()
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
-        self.loop.run_until_complete(asyncio.sleep(0.05))
-        self.loop.close()
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
