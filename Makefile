@@ -67,6 +67,8 @@ results: install ## the tables of docs/results.md; what is finished is not done 
 	$(BIN)/spinloom bench $(MODEL) --tasks narma10,memory,mackey-glass,sine-square --nodes 40 \
 		--temperature 300 --full 100 --out $(RESULTS)/warm
 	$(BIN)/spinloom bench $(MODEL) --tasks narma10 --nodes 5,10,20,40,100,200,400 --out $(RESULTS)/sizes
+	$(BIN)/spinloom bench $(MODEL) --tasks memory,parity,mackey-glass,lorenz,sine-square,ipc --nodes 40,200,400 \
+		--out $(RESULTS)/large
 
 test: install ## run the tests, without those that take long
 	$(BIN)/python -m pytest -m "not slow"
