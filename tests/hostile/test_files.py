@@ -12,12 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 BINARY = {"calibration": 0.02, "model": 0.02, "network": 0.02, "cosimulation": 0.02}
 """Shares of all cases; one of these costs as much as twenty of the others."""
 TEXT = {"card": 0.2, "experiment": 0.2, "json": 0.12, "drive": 0.12, "task": 0.12, "traces": 0.08, "field": 0.08}
-SILENT_S = 60.0
+SILENT_S = 120.0
 """A case that takes longer is taken to hang."""
 PROGRAM = Path(__file__).with_name("cases.py")
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +90,6 @@ def _passed_on(lines: Any, to: queue.Queue[str | None]) -> None:
     to.put(None)
 
 
-@pytest.mark.slow
 def test_spoilt_files_are_read_or_refused(cases, tmp_path, capsys):
     """Where one fails, ``python tests/hostile/cases.py FOLDER KIND:SEED:SEED+1`` tries it alone."""
     counts: Counts = {}
