@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,8 @@ def printable(text: str) -> str:
 @contextmanager
 def spoken_to(path: Path) -> Iterator[None]:
     """Let all that is said within the block go into a file: who works beside others does not speak between them."""
-    with path.open("a", encoding="utf-8") as file:
-        before, console.file = console.file, file
-        try:
-            yield
-        finally:
-            console.file = before
+    with path.open("a", encoding="utf-8") as file, redirect_stderr(file):
+        yield
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:

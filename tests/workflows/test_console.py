@@ -70,3 +70,17 @@ def test_the_command_line_takes_it(spinloom, monkeypatch, tmp_path):
     assert spinloom("--quiet", "calibrate", "no.toml", "--out", "x.nc").err.startswith("error: no.toml: no such file")
     assert spinloom("store", "list").err
     assert spinloom("-q", "store", "list").err == ""
+
+
+def test_what_is_said_goes_to_a_file_for_a_while_and_then_where_it_went_before(tmp_path, capsys):
+    console.say("before")
+    with console.spoken_to(tmp_path / "said.log"):
+        console.say("within")
+    console.say("after")
+    assert (tmp_path / "said.log").read_text() == "within\n"
+    assert capsys.readouterr().err == "before\nafter\n"
+
+
+def test_and_nobody_holds_the_file_of_then(capsys):
+    console.say("later")
+    assert capsys.readouterr().err == "later\n"
