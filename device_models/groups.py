@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from spinloom.device_models.node import Engine
+from spinloom.device_models.scan import part_of
 from spinloom.device_models.trajectory_store import TrajectoryStore, sources
 
 
@@ -85,7 +86,7 @@ def trajectories(
         _, m = engine.play(
             np.full(ticks, engine.tick),
             u[part].T,
-            progress=partial(_shared, tell, len(set(part.tolist())) / n),
+            progress=partial(part_of, tell, len(set(part.tolist())) / n),
             devices=devices[part],
             seed=seed,
             numbers=part,
@@ -96,10 +97,6 @@ def trajectories(
     if store is not None and missing:
         store.trim()
     return np.stack([found[k] for k in range(n)])
-
-
-def _shared(tell: Callable[[float], None], share: float, ticks: float) -> None:
-    tell(share * ticks)
 
 
 def _numbered(keep: Callable[[int, np.ndarray], None], part: np.ndarray, at: int, m: np.ndarray) -> None:

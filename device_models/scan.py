@@ -212,6 +212,11 @@ def drive(
     return state, joined(pieces)
 
 
+def part_of(progress: Callable[[float], None], share: float, done: float) -> None:
+    """Progress of a part of a batch, as that of the whole."""
+    progress(share * done)
+
+
 def finite_only(pieces: list[np.ndarray]) -> Callable[[np.ndarray], None]:
     """What takes <m> (ticks, devices, 3) of chunk after chunk, for :func:`advance`.
 

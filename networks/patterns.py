@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn.linear_model import Ridge
 
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
-from spinloom.networks.loop import Record, readout, simulate
+from spinloom.networks.loop import Record, simulate
 from spinloom.networks.measures import shape_error
-from spinloom.networks.seeds import TRIMS, stream
+from spinloom.networks.seeds import TRIMS
 from spinloom.networks.topology import Weights
-from spinloom.networks.training import NEARER, force_on, in_pieces
+from spinloom.networks.training import force_on, in_pieces, prior, taught_on
 
 WASHOUT = 5
 """Periods with the first pattern fed back before a network chooses on its own."""
@@ -155,36 +154,16 @@ def learn_patterns(
     S, ticks = weights.networks, patterns.shape[1]
     many = weights.repeat(how.tries)
     taught = programme(patterns, how.teacher_tours, how.dwell)
-    noise = how.noise * stream(how.seed, "noise").standard_normal((len(taught.s), how.tries, patterns.shape[2]))
-    clean = np.repeat(taught.target[:, None], S * how.tries, axis=1)
-    state, record = simulate(
-        node,
-        many,
-        target=clean + np.tile(noise, (1, S, 1)),
-        hold=np.arange(len(clean)) < len(clean) - 1,
-        s=_for_all(taught.s, many),
-        record="r",
-        progress=progress,
-    )
-    keep = slice(how.dwell * ticks // 2, None)
-    fits, covariance = [], []
-    for network in range(many.networks):
-        r = record.r[keep, network]
-        fit = Ridge(alpha=how.ridge * len(r)).fit(r, taught.target[keep])
-        fits.append(np.column_stack([fit.coef_.reshape(weights.outputs, -1), np.atleast_1d(fit.intercept_)]))
-        x = np.column_stack([r, np.ones(len(r))])
-        covariance.append(x.T @ x / len(x) + how.ridge * np.eye(x.shape[1]))
-    prior = how.prior_ticks * np.where(np.arange(many.networks) % how.tries % 2, NEARER, 1)
-    many = many.with_readout(np.stack(fits))
-    state = state._replace(z=readout(many.w_out, record.r[-1]))
+    clean = np.repeat(taught.target[:, None], many.networks, axis=1)
+    found = taught_on(node, many, clean, _for_all(taught.s, many), how, how.dwell * ticks // 2, progress)
     forced = programme(patterns, how.force_tours, how.dwell)
     _, many = force_on(
         node,
-        many,
+        found.weights,
         np.repeat(forced.target[:, None], many.networks, axis=1),
         _for_all(forced.s, many),
-        np.stack(covariance) * prior[:, None, None],
-        state,
+        found.covariance * prior(how, many.networks)[:, None, None],
+        found.state,
         in_pieces(progress, ticks),
     )
     tried = choose(node, many, patterns, 1, _CHOSEN_DWELL, seed=TRIMS, progress=progress).late.max(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -86,6 +86,35 @@ class Training(BaseModel):
         return self.teacher_periods + self.force_periods + rounds * (self.trim_periods + WASHOUT)
 
 
+class Tries(Protocol):
+    """What :class:`Training` has in common with other ways to train several read-outs under different noise."""
+
+    @property
+    def noise(self) -> float:
+        """Rms of the noise on what is fed back."""
+
+    @property
+    def ridge(self) -> float:
+        """Penalty on the read-out, per tick."""
+
+    @property
+    def prior_ticks(self) -> float:
+        """How many ticks the teacher-forced data count for."""
+
+    @property
+    def tries(self) -> int:
+        """Read-outs for each network."""
+
+    @property
+    def seed(self) -> int:
+        """Of the noise."""
+
+
+def prior(how: Tries, networks: int) -> np.ndarray:
+    """Ticks that the teacher-forced data of each network count for in FORCE, (networks,): more in every other try."""
+    return how.prior_ticks * np.where(np.arange(networks) % how.tries % 2, NEARER, 1)
+
+
 class Trained(NamedTuple):
     """What training gives.
 
@@ -153,8 +182,7 @@ def learn(
     tries, f = weights.repeat(how.tries), np.repeat(f, how.tries, axis=1)
     clock = None if clock is None else np.repeat(clock, how.tries, axis=1)
     taught = teacher_forced_ridge(node, tries, f, how, progress, clock=clock)
-    prior = how.prior_ticks * np.where(np.arange(tries.networks) % how.tries % 2, NEARER, 1)
-    precision = taught.covariance * prior[:, None, None]
+    precision = taught.covariance * prior(how, tries.networks)[:, None, None]
     tries = force(node, taught.weights, f, how.force_periods, precision, taught.state, progress, clock=clock)
     rounds = how.trim_rounds if clock is None else 1
     tries, error = trim_phase(node, tries, f, taught.lead, rounds, how.trim_periods, progress, clock=clock)
@@ -209,15 +237,49 @@ def teacher_forced_ridge(
     DivergedError
         naming tick and node, if no network stays within the finite numbers
     """
-    target, outputs = np.tile(f, (how.teacher_periods, 1, 1)), weights.outputs
+    target = np.tile(f, (how.teacher_periods, 1, 1))
+    slope = np.tile((np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2, (how.teacher_periods, 1, 1))
+    s = clock_ticks(clock, weights, len(f), how.teacher_periods)
+    return taught_on(node, weights, target, s, how, len(f) * (how.teacher_periods // 10), progress, slope=slope)
+
+
+def taught_on(
+    node: Node,
+    weights: Weights,
+    target: np.ndarray,
+    s: np.ndarray | None,
+    how: Tries,
+    washout: int,
+    progress: Progress = None,
+    *,
+    slope: np.ndarray | None = None,
+) -> Taught:
+    """:func:`teacher_forced_ridge` on targets given tick by tick, whatever their periods.
+
+    Parameters
+    ----------
+    node, weights, progress
+        as in :func:`learn`
+    target : (n_ticks, S, K) ndarray
+    s : (n_ticks, S) ndarray or None
+        input
+    how : Tries
+    washout : int
+        first ticks, which do not count
+    slope : (n_ticks, S, K) ndarray, optional
+        of the target (per tick); without it there is no lead
+
+    Returns
+    -------
+    taught : Taught
+    """
+    outputs = weights.outputs
     # The same noises for every network: what it learns must not depend on its neighbours in the batch.
     noise = how.noise * stream(how.seed, "noise").standard_normal((len(target), how.tries, outputs))
     noise = np.tile(noise, (1, -(-target.shape[1] // how.tries), 1))[:, : target.shape[1]]
     hold = np.arange(len(target)) < len(target) - 1
-    s = clock_ticks(clock, weights, len(f), how.teacher_periods)
     state, record = simulate(node, weights, target=target + noise, hold=hold, s=s, record="r", progress=progress)
-    keep = slice(len(f) * (how.teacher_periods // 10), None)
-    slope = np.tile((np.roll(f, -1, axis=0) - np.roll(f, 1, axis=0)) / 2, (how.teacher_periods, 1, 1))
+    keep, every = slice(washout, None), target if slope is None else np.concatenate([target, slope], axis=2)
     fits, covariance = [], []
     lost = ~np.isfinite(record.r).all(axis=(0, 2))
     if lost.all():
@@ -225,9 +287,8 @@ def teacher_forced_ridge(
     for network in range(weights.networks):
         # One of several that left the finite numbers learns nothing, and is never the best.
         r = np.zeros_like(record.r[keep, network]) if lost[network] else record.r[keep, network]
-        wanted = np.concatenate([target[keep, network], slope[keep, network]], axis=1)
-        fit = Ridge(alpha=how.ridge * len(r)).fit(r, wanted)
-        fits.append(np.column_stack([fit.coef_, fit.intercept_]))
+        fit = Ridge(alpha=how.ridge * len(r)).fit(r, every[keep, network])
+        fits.append(np.column_stack([np.atleast_2d(fit.coef_), np.atleast_1d(fit.intercept_)]))
         x = np.column_stack([r, np.ones(len(r))])
         covariance.append(x.T @ x / len(x) + how.ridge * np.eye(x.shape[1]))
     both = np.stack(fits)

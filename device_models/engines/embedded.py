@@ -23,7 +23,7 @@ from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import DRIVE, as_cards, which_devices, with_channels
 from spinloom.device_models.noise import Stream, stream
 from spinloom.device_models.scan import advance as advance_rows
-from spinloom.device_models.scan import drive, finite_only, joined
+from spinloom.device_models.scan import drive, finite_only, joined, part_of
 from spinloom.device_models.system import checked_field
 
 ENOUGH_CELLS, TOGETHER = 1000, (8, 44)
@@ -241,7 +241,7 @@ class EmbeddedEngine:
         size, parts = batch_size(n, len(state.x), len(inputs)), []
         for first in range(0, n, size):
             some = slice(first, first + size)
-            told = None if progress is None else partial(_shared, progress, len(inputs[0, some]) / n)
+            told = None if progress is None else partial(part_of, progress, len(inputs[0, some]) / n)
             parts.append(self._play(durations, inputs[:, some], state.some(some), told))
         fields, m = zip(*parts, strict=True)
         return np.concatenate(fields), np.concatenate(m, axis=1)
@@ -282,11 +282,6 @@ class EmbeddedEngine:
     def _components(self, field: np.ndarray) -> np.ndarray:
         m = field[self._cells].T
         return m / np.linalg.norm(m, axis=0)
-
-
-def _shared(progress: Callable[[float], None], share: float, done: float) -> None:
-    """Progress of a part of the batch."""
-    progress(share * done)
 
 
 def _held(node: EmbeddedNode, state: Layers, row: tuple[Any, Any]) -> tuple[Layers, Any]:
