@@ -13,6 +13,7 @@ from spinloom.workflows.commands import (
     Bias,
     Density,
     Engine,
+    Feedback,
     Gain,
     Json,
     Model,
@@ -20,6 +21,8 @@ from spinloom.workflows.commands import (
     Nodes,
     Oommf,
     Out,
+    PeriodResonances,
+    PeriodTicks,
     Seed,
     SpectralRadius,
     app,
@@ -36,10 +39,8 @@ def train_generate(
     task: Annotated[str, typer.Option(help="sine, triangle, harmonics, square, or FILE.csv with one period.")],
     nodes: Nodes = None,
     seed: Seed = 0,
-    period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
-    period_resonances: Annotated[
-        float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
-    ] = None,
+    period_ticks: PeriodTicks = None,
+    period_resonances: PeriodResonances = None,
     free_periods: Annotated[int | None, typer.Option(help="Periods of each free run. [default: 1000]")] = None,
     method: Annotated[str | None, typer.Option(help="force or ridge. [default: force]")] = None,
     teacher_periods: Annotated[int | None, typer.Option(help="Periods of teacher forcing. [default: 100]")] = None,
@@ -58,7 +59,7 @@ def train_generate(
     ] = None,
     spectral_radius: SpectralRadius = None,
     density: Density = None,
-    feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within this.")] = None,
+    feedback: Feedback = None,
     bias: Bias = None,
     gain: Gain = None,
     clock: Annotated[
@@ -139,10 +140,8 @@ def train_recognise(
     power: Annotated[
         bool | None, typer.Option("--power/--no-power", help="Read mean squares beside the means. [default: no]")
     ] = None,
-    period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
-    period_resonances: Annotated[
-        float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
-    ] = None,
+    period_ticks: PeriodTicks = None,
+    period_resonances: PeriodResonances = None,
     ridge: Annotated[float | None, typer.Option(help="Penalty of the classifier. [default: 0.003]")] = None,
     spectral_radius: SpectralRadius = None,
     density: Density = None,
@@ -203,10 +202,8 @@ def train_patterns(
     ] = "sine,triangle,harmonics",
     nodes: Nodes = None,
     seed: Seed = 0,
-    period_ticks: Annotated[int | None, typer.Option(help="Ticks in a period.")] = None,
-    period_resonances: Annotated[
-        float | None, typer.Option(help="Instead: periods of the device's resonance in a period.")
-    ] = None,
+    period_ticks: PeriodTicks = None,
+    period_resonances: PeriodResonances = None,
     tours: Annotated[int | None, typer.Option(help="How often each switch is judged. [default: 5]")] = None,
     dwell: Annotated[int | None, typer.Option(help="Periods between two switches. [default: 12]")] = None,
     force_tours: Annotated[int | None, typer.Option(help="Of all switches, in FORCE. [default: 40]")] = None,
@@ -214,7 +211,7 @@ def train_patterns(
     tries: Annotated[int | None, typer.Option(help="Noises, of which the best is kept. [default: 4]")] = None,
     spectral_radius: SpectralRadius = None,
     density: Density = None,
-    feedback: Annotated[float | None, typer.Option(help="Feedback weights are uniform within this.")] = None,
+    feedback: Feedback = None,
     input_strength: Annotated[
         float | None, typer.Option("--input", help="Input weights are uniform within this. [default: 0.7]")
     ] = None,
