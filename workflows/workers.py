@@ -127,11 +127,14 @@ class Cluster:
         if future.cancelled():
             raise self._lost()
         try:
-            if future.status == "finished":  # known without asking, but what came out is elsewhere
+            error = future.exception()  # where a worker died with what came out, this waits for the repetition
+            if error is None:
                 return Done(number, *future.result())
-            return Done(number, error=_words(future.exception()))
-        except (OSError, asyncio.CancelledError) as error:
-            raise self._lost() from error
+        except (OSError, asyncio.CancelledError) as lost:
+            raise self._lost() from lost
+        except Exception as killed:  # died again, in between
+            error = killed
+        return Done(number, error=_words(error))
 
     def _lost(self) -> UnfinishedError:
         return UnfinishedError(

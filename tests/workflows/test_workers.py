@@ -48,6 +48,21 @@ def test_a_worker_that_is_killed_is_replaced_and_its_part_repeated(parts, tmp_pa
     assert len(list(tmp_path.glob(f"{victim}.*"))) == 2
 
 
+def test_what_a_killed_worker_had_finished_is_computed_again(parts, dask_cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers_module, "LOOK_S", 2.0)  # so that several are finished at the second look
+    dask = dask_cluster()
+    dask.add_worker()
+    with open_workers(scheduler=dask.address) as workers:
+        under_way = workers.map(parts.slow, [(str(tmp_path), number) for number in range(4)])
+        first = next(under_way)
+        os.kill(first.value, signal.SIGKILL)
+        dask.add_worker()
+        found = sorted([first, *under_way])
+    assert [done.number for done in found] == list(range(4))
+    assert [done.error for done in found] == [""] * 4
+    assert len({done.value for done in found}) == 2
+
+
 def wait_for_another(folder, finished):
     """Number and process of a part that has begun after the first was finished."""
     while True:
