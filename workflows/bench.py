@@ -13,17 +13,18 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spinloom.device_models import files
-from spinloom.device_models.engines import Choice, open_engine
+from spinloom.device_models.engines import Choice
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.provenance import stamp
 from spinloom.device_models.texts import json_object
 from spinloom.networks.benchmarks.listening import Listening, Vowels, conditions
 from spinloom.networks.benchmarks.memory import REACHES, delayed, information
-from spinloom.networks.benchmarks.reservoir import Ridge, drive, nrmse, read
+from spinloom.networks.benchmarks.reservoir import drive
 from spinloom.networks.benchmarks.series import uniform
 from spinloom.networks.benchmarks.tasks import FREE_RUNS, TASKS, WASHOUT, FreeRun, Task
 from spinloom.networks.fluctuations import interval
 from spinloom.reduced_models.model import CalibratedModel
+from spinloom.workflows.bench_full import HEARD_CLASSES, HEARD_NOISE, FullRun, unit
 from spinloom.workflows.bench_kinds import (
     SELECTION,
     Kind,
@@ -49,8 +50,6 @@ HEARD_AT_MOST = 40
 """Nodes of networks that listen: each hears hundreds of trials at once."""
 KINDS = ("junctions", "memoryless", "leaky", "tanh", "register", "input")
 """Columns of the table."""
-FULL_TASKS = ("narma10", "memory", "parity", "mackey-glass", "lorenz", "sine-square")
-FULL_WASHOUT = 100
 
 
 class Plan(BaseModel):
@@ -69,7 +68,8 @@ class Plan(BaseModel):
     tune_at : int
         most nodes that settings are chosen with; larger networks take those, and choose the penalty alone
     full : int
-        samples of each series that are run in full micromagnetics too, with the first number of nodes; 0 for none
+        samples of each series that are run in full micromagnetics too, with the first number of nodes; 0 for none.
+        See :class:`spinloom.workflows.bench_full.FullRun` for what that is of trials and free runs
     temperature : float, optional
         of the junctions (K); that of the model if not given
     virtual, levels : int
@@ -196,17 +196,19 @@ class Bench:
             x = drive(one.with_leaks([settings.leak]), weights, u, settings.reading, seed=seed)[0][:, 0]
         return information(x, u, WASHOUT)._asdict()
 
-    def full_cell(self, task: Task, nodes: int, choice: Choice) -> dict[str, Any]:
+    def full_cell(self, task: Tested | str, tuned: Tested, nodes: int, choice: Choice) -> dict[str, Any]:
         """One network with every junction in full micromagnetics on a sample of the test, beside the reduced ones."""
         samples, seed = self.plan.full, 0
 
         def make() -> dict[str, Any]:
             kind = self.kinds["junctions"]
-            settings = self.settings(task, kind, nodes)
-            return full_run(self.model, self.plan.temperature, task, kind, nodes, settings, samples, seed, choice)
+            settings = self.settings(tuned, kind, nodes)
+            one = FullRun(self.model, self.plan.temperature, kind, nodes, settings, samples, choice, seed)
+            return one.run(task)
 
+        name = task if isinstance(task, str) else task.name
         made_of = {"nodes": nodes, "seed": seed, "samples": samples, "engine": choice.name}
-        return self.kept(f"full.{task.name}.{nodes}", made_of, make)
+        return self.kept(f"full.{name}.{nodes}", made_of, make)
 
 
 def told(task: Tested | None, values: list[float], settings: dict[str, Any] | None) -> dict[str, Any]:
@@ -216,52 +218,25 @@ def told(task: Tested | None, values: list[float], settings: dict[str, Any] | No
     return {**interval(np.array(values)), "worst": worst, "seeds": len(values), "values": values, "settings": settings}
 
 
-def full_run(
-    model: CalibratedModel,
-    temperature: float | None,
-    task: Task,
-    kind: Kind,
-    nodes: int,
-    settings: Settings,
-    samples: int,
-    seed: int,
-    choice: Choice,
-) -> dict[str, Any]:
-    """Read-outs taught on reduced junctions, on states of full ones: figures of both on the same samples.
+def about(task: Tested | str) -> dict[str, Any]:
+    """What a task is called, what is told of it, and whether more of that is better."""
+    if isinstance(task, str):
+        return {"task": task, "figure": "capacity", "higher": True}
+    return {"task": task.name, "figure": task.figure, "higher": task.higher}
 
-    Both start from equilibrium, :data:`FULL_WASHOUT` samples before those that count. Above 0 K the noise of both
-    differs, and so do the states. One read-out has the penalty that was selected, which may rest on differences that
-    are smaller than the error of the reduced model; the other ``expects`` that error: a penalty per sample is the
-    variance of a noise on the states, so its penalty is at least the square of the model's worst held-out error.
-    """
-    weights = network(kind, nodes, [settings], [seed], task.channels)
-    reading, series = settings.reading, task.series(nodes, seed)
-    x = drive(kind.node, weights, series.u, reading, seed=seed)[0][:, 0]
-    n, split = len(x), WASHOUT + task.train
-    fit = Ridge(x[WASHOUT:split], series.target[WASHOUT:split])
-    penalties = {"": settings.ridge, "expects_": max(settings.ridge, model.holdout_nrmse**2)}
-    first = split - FULL_WASHOUT
-    if split + samples > n:
-        raise SpinloomError(f"full: expected at most {n - split} samples, as many as {task.name} tests, got {samples}")
-    u, target = series.u[first : split + samples], series.target[split : split + samples]
-    card = model.card if temperature is None else model.card.at(temperature)
-    answers = {"reduced": drive(kind.node, weights, u, reading, seed=seed + 1)[0][FULL_WASHOUT:, 0]}
-    with open_engine(choice, card, model.tick) as engine, progress(f"{task.name} in full micromagnetics", len(u)) as on:
-        found = drive(model.scale.of(engine.node), weights, u, reading, seed=seed + 2, progress=on)
-        answers["full"] = found[0][FULL_WASHOUT:, 0]
-    told: dict[str, float] = {}
-    for prefix, penalty in penalties.items():
-        y = {name: read(fit.readout(penalty), states) for name, states in answers.items()}
-        told |= {f"{prefix}{name}": task.judge(one, target) for name, one in y.items()}
-        told[f"{prefix}apart"] = nrmse(y["full"], y["reduced"])
-    return {
-        **told,
-        "penalties": list(penalties.values()),
-        "samples": samples,
-        "temperature": card.conditions.temperature,
-        "engine": choice.name,
-        "settings": asdict(settings),
-    }
+
+def in_full(names: tuple[str, ...]) -> list[tuple[Tested | str, Tested]]:
+    """What runs in full micromagnetics, each with what its settings are chosen on; of recognition, one condition."""
+    told: list[tuple[Tested | str, Tested]] = []
+    for name in names:
+        if name in HEARD:
+            told.append((Listening(name, classes=HEARD_CLASSES, noise=HEARD_NOISE), Listening(name)))
+        elif name == INFORMATION:
+            told.append((name, TASKS["narma10"]))
+        else:
+            one: Any = Vowels() if name == Vowels.name else {**TASKS, **FREE_RUNS}[name]
+            told.append((one, one))
+    return told
 
 
 def rows_of(plan: Plan) -> list[tuple[Tested | str, Tested | None, str, int]]:
@@ -315,19 +290,16 @@ def bench_stage(
         with bar as done:
             for task, tuned, kind, nodes in rows:
                 if isinstance(task, str):
-                    about = {"task": task, "figure": "capacity", "higher": True}
                     cell = bench.information_cell(kind, nodes)
                 else:
-                    about = {"task": task.name, "figure": task.figure, "higher": task.higher}
                     cell = bench.cell(task, kind, nodes, tuned)
-                table.append({**about, "kind": kind, "nodes": nodes, **cell})
+                table.append({**about(task), "kind": kind, "nodes": nodes, **cell})
                 done(1)
         full = []
         if plan.full and choice is not None:
-            for name in plan.tasks:
-                if name in FULL_TASKS:
-                    cell = bench.full_cell(TASKS[name], plan.nodes[0], choice)
-                    full.append({"task": name, "figure": TASKS[name].figure, "nodes": plan.nodes[0], **cell})
+            for one, chosen_on in in_full(plan.tasks):
+                cell = bench.full_cell(one, chosen_on, plan.nodes[0], choice)
+                full.append({**about(one), "nodes": plan.nodes[0], "unit": unit(one), **cell})
         result = {
             "model": source.name,
             "device": model.card.name,

@@ -220,21 +220,28 @@ def _series(
 def _free(
     task: FreeRun, node: Node, weights: Weights, reading: Reading, seeds: list[int], ridges: tuple[float, ...]
 ) -> list[list[float]]:
-    taught, lasts = WASHOUT + task.train, FREE_WASHOUT + task.free
-    series = {seed: task.make(taught + FREE_STARTS * lasts, np.random.default_rng([seed, 7])) for seed in set(seeds)}
-    u = np.stack([series[seed][: taught + 1] for seed in seeds], axis=1)
+    series = {seed: free_series(task, seed) for seed in set(seeds)}
+    u = np.stack([series[seed][0] for seed in seeds], axis=1)
     x = drive(node, weights, u[:-1], reading, seed=seeds[0])[0]
     fits = [Ridge(x[WASHOUT:, k], u[WASHOUT + 1 :, k]) for k in range(len(seeds))]
     found = np.zeros((len(seeds), len(ridges)))
-    tests = np.stack([series[seed][taught:].reshape(FREE_STARTS, lasts, -1).swapaxes(0, 1) for seed in seeds], axis=1)
+    tests = np.stack([series[seed][1] for seed in seeds], axis=1)
     for column, ridge in enumerate(ridges):
         w_out = np.repeat(np.stack([fit.readout(ridge) for fit in fits]), FREE_STARTS, axis=0)
-        inputs = tests.reshape(lasts, -1, task.channels)
+        inputs = tests.reshape(len(tests), -1, task.channels)
         many = weights.repeat(FREE_STARTS)
         _, seen = drive(node, many, inputs, reading, seed=seeds[0], w_out=w_out, taught=FREE_WASHOUT)
         y = seen.reshape(tests.shape)[FREE_WASHOUT:]
         found[:, column] = [task.judge(y[:, k], tests[FREE_WASHOUT:, k]) for k in range(len(seeds))]
     return found.tolist()
+
+
+def free_series(task: FreeRun, seed: int, starts: int = FREE_STARTS) -> tuple[np.ndarray, np.ndarray]:
+    """What a free run is taught, (n, C), and what it goes on from and by, (washout + free, starts, C)."""
+    taught, lasts = WASHOUT + task.train, FREE_WASHOUT + task.free
+    series = task.make(taught + FREE_STARTS * lasts, np.random.default_rng([seed, 7]))
+    tests = series[taught:].reshape(FREE_STARTS, lasts, task.channels).swapaxes(0, 1)
+    return series[: taught + 1], tests[:, :starts]
 
 
 def ridges_of(task: Tested) -> tuple[float, ...]:

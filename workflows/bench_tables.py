@@ -16,7 +16,6 @@ COLUMNS = ("task", "figure", "higher", "kind", "nodes", "mean", "low", "high", "
 STYLE = {"junctions": "C3", "memoryless": "C7", "leaky": "C0", "tanh": "C2", "register": "C1", "input": "C8"}
 _MARKED = 40
 _ACROSS = 3
-_ANSWERS = ("reduced", "full", "apart")
 
 
 def write_tables(result: dict[str, Any], out: Path) -> None:
@@ -58,15 +57,24 @@ def markdown(result: dict[str, Any]) -> str:
 def _full(rows: list[dict[str, Any]]) -> list[str]:
     """A line for each network that ran in full micromagnetics: reduced / full / how far their outputs are apart."""
     lines = [
-        "| one network in full micromagnetics | N | samples | penalty as selected: reduced / full / apart "
+        "| one network in full micromagnetics | N | sample | penalty as selected: reduced / full / apart "
         "| penalty that expects the model's error: reduced / full / apart |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
-        told = [" / ".join(_number(row[f"{prefix}{name}"]) for name in _ANSWERS) for prefix in ("", "expects_")]
         what = f"{row['task']} ({row['figure']}), {row['temperature']:g} K"
-        lines.append(f"| {what} | {row['nodes']} | {row['samples']} | {told[0]} | {told[1]} |")
+        told = f"{_sides(row, '')} | {_sides(row, 'expects_')}"
+        lines.append(f"| {what} | {row['nodes']} | {row['samples']} {row['unit']} | {told} |")
     return lines
+
+
+def _sides(row: dict[str, Any], prefix: str) -> str:
+    """Reduced / full / apart, or how long both agree."""
+    if f"{prefix}full" not in row:
+        return "-"
+    told = " / ".join(_number(row[f"{prefix}{name}"]) for name in ("reduced", "full"))
+    together = row.get(f"{prefix}together")
+    return f"{told} / {_number(row[f'{prefix}apart']) if together is None else f'together {_number(together)}'}"
 
 
 def _best(cells: dict[str, dict[str, Any]], higher: bool) -> set[str]:

@@ -57,6 +57,17 @@ class Trials(NamedTuple):
     labels: np.ndarray
     train: int
 
+    def some(self, which: np.ndarray) -> Trials:
+        """Those with these numbers, in this order.
+
+        Examples
+        --------
+        >>> Listening(trials=8).make(0).some(np.array([0, 1, 9])).labels.tolist()
+        [0, 1, 1]
+        """
+        train = int((np.asarray(which) < self.train).sum())
+        return Trials(self.u[:, which], self.heard[:, which], self.labels[which], train)
+
 
 @dataclass(frozen=True)
 class Listening:
@@ -264,13 +275,17 @@ def wrong_each(x: np.ndarray, trials: Trials, ridges: tuple[float, ...]) -> list
     """As :func:`wrong`, for several penalties."""
     if not np.isfinite(x).all():
         return [1.0] * len(ridges)
+    truth = trials.labels[trials.train :]
+    return [float((answer != truth).mean()) for answer in answers(x, trials, ridges)]
+
+
+def answers(x: np.ndarray, trials: Trials, ridges: tuple[float, ...]) -> list[np.ndarray]:
+    """What a linear classifier of features, (trials, F), takes the test trials for, for each penalty."""
     spread = x[: trials.train].std(axis=0)
     x = x / np.where(spread > 1e-12, spread, 1.0)
     classes = np.eye(trials.labels.max() + 1)
     fit = Ridge(x[: trials.train], classes[trials.labels[: trials.train]])
-    truth = trials.labels[trials.train :]
-    said = [read(fit.readout(ridge), x[trials.train :]).argmax(axis=1) for ridge in ridges]
-    return [float((answer != truth).mean()) for answer in said]
+    return [read(fit.readout(ridge), x[trials.train :]).argmax(axis=1) for ridge in ridges]
 
 
 def conditions(by: str, trials: int = TRIALS) -> list[Listening]:

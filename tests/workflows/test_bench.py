@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from spinloom.device_models.engines import choose_engine
+from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.scan import drive as drive_node
 from spinloom.networks.benchmarks.listening import Listening, Vowels
 from spinloom.networks.benchmarks.reservoir import Reading, Ridge, drive, read
@@ -15,6 +16,7 @@ from spinloom.networks.benchmarks.tasks import FREE_RUNS, TASKS, WASHOUT
 from spinloom.networks.topology import Topology, draw
 from spinloom.workflows import bench as stage
 from spinloom.workflows.bench import NAMES, Plan, rows_of
+from spinloom.workflows.bench_full import FullRun, unit
 from spinloom.workflows.bench_kinds import (
     RANGES,
     SELECTION,
@@ -192,7 +194,57 @@ def test_a_sample_runs_in_full_micromagnetics_too(coarse_model, coarse_model_pat
     assert row["expects_apart"] < 0.3
     assert row["penalties"][1] >= coarse_model.holdout_nrmse**2
     assert row["temperature"] == 0
-    assert "narma10 (NRMSE), 0 K | 3 | 5 |" in (tmp_path / "bench.md").read_text()
+    assert "narma10 (NRMSE), 0 K | 3 | 5 samples |" in (tmp_path / "bench.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "sample"), [("shape", "12 trials"), ("japanese-vowels", "12 utterances")])
+def test_what_is_recognised_is_so_in_full_too(coarse_model, kinds, name, sample):
+    ((task, _),) = stage.in_full((name,))
+    settings = Settings(0.5, 1.0, 0.2, ridge=1e-3)
+    told = FullRun(coarse_model, None, kinds["junctions"], 10, settings, 24, choose_engine("embedded")).run(task)
+    assert told["expects_apart"] <= 0.25
+    assert told["expects_reduced"] < 0.8
+    row = {**stage.about(task), "nodes": 10, "unit": unit(task), **told}
+    assert f"(wrong), 0 K | 10 | {sample} |" in markdown({"rows": [], "full": [row]}).splitlines()[-1]
+
+
+def test_a_free_run_and_its_network_in_full_agree_for_as_long_as_is_told(coarse_model, kinds, monkeypatch):
+    task = FREE_RUNS["mackey-glass-free"]
+    for name, value in (("train", 300), ("free", 40)):
+        monkeypatch.setitem(task.__dict__, name, value)
+    one = FullRun(
+        coarse_model, None, kinds["junctions"], 10, Settings(0.5, 0.3, 0.2, ridge=1e-9), 40, choose_engine("embedded")
+    )
+    told = one.run(task)
+    assert told["samples"] == 2
+    assert told["expects_together"] >= 3
+    assert told["expects_together"] >= told["together"]
+    row = {**stage.about(task), "nodes": 10, "unit": unit(task), **told}
+    line = markdown({"rows": [], "full": [row]}).splitlines()[-1]
+    assert (
+        f"0 K | 10 | 2 starts | {told['reduced']:.3g} / {told['full']:.3g} / together {told['together']:.3g} |" in line
+    )
+
+
+def test_capacity_is_of_the_states_of_both(coarse_model, kinds):
+    one = FullRun(
+        coarse_model, None, kinds["junctions"], 3, Settings(0.5, 0.3, 0.2, hold=2), 20, choose_engine("embedded")
+    )
+    told = one.run("ipc")
+    assert told["samples"] == 400
+    assert told["apart"] < 0.1
+    assert told["full"] == pytest.approx(told["reduced"], abs=0.2)
+    row = {**stage.about("ipc"), "nodes": 3, "unit": unit("ipc"), **told}
+    assert markdown({"rows": [], "full": [row]}).splitlines()[-1].endswith("| - |")
+
+
+def test_a_sample_that_is_larger_than_the_test_is_refused(coarse_model, kinds):
+    settings, engine = Settings(0.5, 0.3, 0.2), choose_engine("embedded")
+    narma = TASKS["narma10"]
+    for task, most in ((narma, narma.samples - WASHOUT - narma.train), (Listening(trials=8), 16)):
+        one = FullRun(coarse_model, None, kinds["junctions"], 3, settings, 4001, engine)
+        with pytest.raises(SpinloomError, match=f"full: expected at most {most}.*got 4001"):
+            one.run(task)
 
 
 @pytest.mark.parametrize(
