@@ -15,7 +15,7 @@ from spinloom.device_models import files
 from spinloom.device_models.card import DeviceCard, explain
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.errors import SpinloomError
-from spinloom.device_models.groups import trajectories
+from spinloom.device_models.groups import Elsewhere, trajectories
 from spinloom.device_models.node import Engine
 from spinloom.device_models.spread import PARAMETERS, Spread, vary
 from spinloom.device_models.texts import json_object
@@ -190,6 +190,7 @@ def calibrate(
     progress: Callable[[float], None] | None = None,
     design: Design | None = None,
     store: TrajectoryStore | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> xr.Dataset:
     """Drive a batch of full micromagnetic devices by the protocol.
 
@@ -205,6 +206,8 @@ def calibrate(
         the devices of a population; without it, all are that of the card
     store : TrajectoryStore, optional
         where trajectories are looked for, and kept as they come
+    elsewhere : callable, optional
+        computes groups of trajectories in other processes, see :data:`spinloom.device_models.groups.Elsewhere`
 
     Returns
     -------
@@ -220,7 +223,7 @@ def calibrate(
     start = relaxed[card.geometry.mask()].mean(axis=0)
     device = None if design is None else np.arange(len(u)) % len(design.deviations)
     which = np.zeros(len(u), dtype=int) if device is None else 1 + device
-    m = trajectories(engine, which, u, protocol.seed, store, progress)
+    m = trajectories(engine, which, u, protocol.seed, store, progress, elsewhere)
     wall = time.perf_counter() - began
     dataset = xr.Dataset(
         {

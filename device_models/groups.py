@@ -7,14 +7,57 @@ one that was left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from spinloom.device_models.node import Engine
 from spinloom.device_models.scan import part_of
 from spinloom.device_models.trajectory_store import TrajectoryStore, sources
+
+
+class Group(NamedTuple):
+    """Devices that are computed as one batch, and what drives them: plain data, which other processes take too.
+
+    Attributes
+    ----------
+    numbers : (n,) int ndarray
+        of the trajectories
+    devices : (n,) int ndarray
+        which of the engine's devices each is
+    u : (ticks, n) ndarray
+        drives
+    seed : int
+        of the thermal field
+    """
+
+    numbers: np.ndarray
+    devices: np.ndarray
+    u: np.ndarray
+    seed: int
+
+    def play(
+        self,
+        engine: Engine,
+        progress: Callable[[float], None] | None = None,
+        done: Callable[[int, np.ndarray], None] | None = None,
+    ) -> np.ndarray:
+        """``<m>`` at the end of each tick, (ticks, n, 3); what is called on the way is as for an engine."""
+        return engine.play(
+            np.full(len(self.u), engine.tick),
+            self.u,
+            progress=progress,
+            devices=self.devices,
+            seed=self.seed,
+            numbers=self.numbers,
+            done=done,
+        )[1]
+
+
+Elsewhere = Callable[[list[Group]], Iterator[tuple[int, np.ndarray]]]
+"""Computes groups in other processes, and tells the number and ``<m>`` of each as they come."""
 
 
 def groups(n: int, together: int) -> list[np.ndarray]:
@@ -39,6 +82,7 @@ def trajectories(
     seed: int = 0,
     store: TrajectoryStore | None = None,
     progress: Callable[[float], None] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> np.ndarray:
     """What devices do under drives that are held for a tick, each from its equilibrium.
 
@@ -55,6 +99,8 @@ def trajectories(
         where trajectories are looked for, and kept as soon as they are done
     progress : callable, optional
         called with the ticks just done, over all devices divided by their number
+    elsewhere : callable, optional
+        computes groups in other processes, instead of the engine here
 
     Returns
     -------
@@ -73,7 +119,7 @@ def trajectories(
     missing = [part for part in parts if any(k not in found for k in part.tolist())]
     lacking = len({k for part in missing for k in part.tolist()})
     tell(ticks * (n - lacking) / n)
-    if engine.together == 1 and missing:
+    if engine.together == 1 and missing and elsewhere is None:
         missing = [np.concatenate(missing)]  # each on its own, as many side by side as the engine likes
 
     def keep(k: int, m: np.ndarray) -> None:
@@ -82,18 +128,20 @@ def trajectories(
         about = {"card": engine.cards[devices[k]].name, "engine": engine.name, "ticks": ticks, "tick_s": engine.tick}
         found[k] = m if store is None else store.put(made_from[k], m, about)
 
-    for part in missing:
-        _, m = engine.play(
-            np.full(ticks, engine.tick),
-            u[part].T,
-            progress=partial(part_of, tell, len(set(part.tolist())) / n),
-            devices=devices[part],
-            seed=seed,
-            numbers=part,
-            done=partial(_numbered, keep, part),
-        )
-        for at in range(len(part)):
-            _numbered(keep, part, at, m[:, at])
+    def share(part: np.ndarray) -> float:
+        return len(set(part.tolist())) / n
+
+    def here(asked: list[Group]) -> Iterator[tuple[int, np.ndarray]]:
+        for number, group in enumerate(asked):
+            on = partial(part_of, tell, share(group.numbers))
+            yield number, group.play(engine, on, partial(_numbered, keep, group.numbers))
+
+    asked = [Group(part, devices[part], u[part].T, seed) for part in missing]
+    for number, m in (elsewhere or here)(asked):
+        for at in range(len(missing[number])):
+            _numbered(keep, missing[number], at, m[:, at])
+        if elsewhere is not None:
+            tell(ticks * share(missing[number]))
     if store is not None and missing:
         store.trim()
     return np.stack([found[k] for k in range(n)])

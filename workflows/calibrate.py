@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from spinloom.device_models import files
 from spinloom.device_models.calibration import Design, Protocol, calibrate, save_calibration
-from spinloom.device_models.card import DeviceCard, explain
-from spinloom.device_models.engines import Choice, open_engine
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.card import DeviceCard, explain, parse_card
+from spinloom.device_models.engines import Choice, choose_engine, open_engine
+from spinloom.device_models.errors import SpinloomError, UnfinishedError
+from spinloom.device_models.groups import Group
+from spinloom.device_models.node import Engine
 from spinloom.device_models.reference import calibration_path, reference_calibration
 from spinloom.device_models.spread import Spread
 from spinloom.device_models.trajectory_store import open_store
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.probe import advised, stays
+from spinloom.workflows.workers import Team
 
 
 def read_grades(text: str) -> tuple[float, ...]:
@@ -75,11 +80,13 @@ def calibrate_stage(
     *,
     probe: bool = False,
     spread: Spread | None = None,
+    team: Team | None = None,
 ) -> dict[str, Any]:
     """Calibrate a device, or a population of them, and write the set; if asked, say first how hard it can be driven.
 
     Finished trajectories are kept in the store (:mod:`spinloom.device_models.trajectory_store`), and those that are
-    there already are not computed again.
+    there already are not computed again. With a team, groups of trajectories go to its workers; the numbers are the
+    same.
 
     Returns
     -------
@@ -101,7 +108,7 @@ def calibrate_stage(
             advised(card.at(0))
         if card.conditions.temperature:
             stays(card)
-        dataset = _computed(cards, choice, protocol, out, design)
+        dataset = _computed(cards, choice, protocol, design, team or Team())
         save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")
     return {
@@ -114,7 +121,7 @@ def calibrate_stage(
     }
 
 
-def _computed(cards: list[DeviceCard], choice: Choice, protocol: Protocol, out: Path, design: Design | None) -> Any:
+def _computed(cards: list[DeviceCard], choice: Choice, protocol: Protocol, design: Design | None, team: Team) -> Any:
     card = cards[0]
     warm = f" at {card.conditions.temperature:g} K" if card.conditions.temperature else ""
     differ = "" if design is None else f" of {len(cards) - 1} devices that differ"
@@ -122,9 +129,10 @@ def _computed(cards: list[DeviceCard], choice: Choice, protocol: Protocol, out: 
     what = f"calibrate, {protocol.n_trajectories} devices"
     store = open_store()
     with open_engine(choice, cards, protocol.tick) as engine:
+        elsewhere = None if team.alone else Away(engine, team)
         try:
             with progress(what, protocol.n_ticks) as advance:
-                dataset = calibrate(card, engine, protocol, advance, design, store)
+                dataset = calibrate(card, engine, protocol, advance, design, store, elsewhere)
         except BaseException:
             if store is not None and store.found + store.kept:
                 have = f"{store.found + store.kept} of {protocol.n_trajectories} trajectories"
@@ -136,3 +144,59 @@ def _computed(cards: list[DeviceCard], choice: Choice, protocol: Protocol, out: 
             text = engine.input(dataset["u"].values[0])
             dataset[f"{engine.name}_input"] = ((), text, {"long_name": "input of trajectory 0; the others differ in u"})
     return dataset
+
+
+class Away:
+    """Groups of trajectories on workers, each in an engine that is opened there.
+
+    Parameters
+    ----------
+    engine : Engine
+        what they are computed as
+    team : Team
+    """
+
+    def __init__(self, engine: Engine, team: Team) -> None:
+        self.engine, self.team = engine, team
+
+    def __call__(self, asked: list[Group]) -> Iterator[tuple[int, np.ndarray]]:
+        """Number of a group and its ``<m>``, as they come.
+
+        Raises
+        ------
+        UnfinishedError
+            if a group failed, when the others are done
+        """
+        failed = {}
+        if asked:
+            with self.team.open(len(asked)) as workers:
+                for done in workers.map(group_on_worker, [self._given(group) for group in asked]):
+                    if done.error:
+                        failed[done.number] = done.error
+                    else:
+                        yield done.number, done.value
+        if failed:
+            lost = sorted({int(k) for number in failed for k in asked[number].numbers})
+            numbers = ", ".join(map(str, lost[:10])) + (" ..." if len(lost) > 10 else "")
+            raise UnfinishedError(
+                f"calibrate: {len(lost)} trajectories were not computed, numbers {numbers}: "
+                f"{next(iter(failed.values()))}; the others are done, and kept where there is a store ('spinloom store "
+                "list'); the same command tries again"
+            )
+
+    def _given(self, group: Group) -> dict[str, Any]:
+        engine, cards, initial = self.engine, list(self.engine.cards), None
+        if engine.together == 1:  # its device alone, from the equilibrium that was found here
+            device = int(group.devices[0])
+            cards, initial = [cards[device]], engine.equilibria[device]
+            group = group._replace(devices=np.zeros_like(group.devices))
+        told = {"engine": engine.name, "oommf": self.team.oommf, "tick": engine.tick, "initial": initial}
+        return {**told, "cards": [card.model_dump(mode="json") for card in cards], "group": tuple(group)}
+
+
+def group_on_worker(given: dict[str, Any]) -> np.ndarray:
+    """A group on a worker: ``engine``, ``oommf``, ``tick``, ``initial``, ``cards``, ``group``; its ``<m>``."""
+    cards = [parse_card(card) for card in given["cards"]]
+    choice = choose_engine(given["engine"], given["oommf"])
+    with open_engine(choice, cards, given["tick"], given["initial"]) as engine:
+        return Group(*given["group"]).play(engine)

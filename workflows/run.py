@@ -31,6 +31,7 @@ from spinloom.workflows.stages import Part, Stages, at_work, digests
 from spinloom.workflows.summary import CHIP, Result, baselines_table, by_task, results_table, summarise
 from spinloom.workflows.train import generate_stage, recognise_stage, targets
 from spinloom.workflows.warm_verdict import ROOM, foretell
+from spinloom.workflows.workers import Team
 
 RECORDED = "what OOMMF recorded is of networks as they were trained"
 
@@ -44,6 +45,7 @@ def run_experiment(
     finish: str | None = None,
     temperature: float | None = None,
     anyway: bool = False,
+    team: Team | None = None,
 ) -> Result:
     """Calibrate, fit, train, finish, cosimulate and report.
 
@@ -64,6 +66,8 @@ def run_experiment(
         of the junctions (K), instead of the experiment's
     anyway : bool
         verify in full micromagnetics whatever the reduced networks do
+    team : Team, optional
+        workers that trajectories of the calibration are spread over
 
     Returns
     -------
@@ -85,7 +89,7 @@ def run_experiment(
         targets(list(experiment.generate.tasks), experiment.generate.usual_ticks)
     _claim(folder)
     with at_work(folder) as stages:
-        return _run(experiment, card, choice, finisher, folder, stages, anyway)
+        return _run(experiment, card, choice, finisher, folder, stages, anyway, team)
 
 
 def _run(
@@ -96,6 +100,7 @@ def _run(
     folder: Path,
     stages: Stages,
     anyway: bool,
+    team: Team | None,
 ) -> Result:
     calibration, model_path = folder / "calibration.nc", folder / "model.nc"
     spread = experiment.spread if experiment.chips_differ else None
@@ -103,7 +108,7 @@ def _run(
         "calibrate",
         [card.to_json(), choice.name, experiment.calibration.model_dump(), spread and spread.model_dump()],
         [calibration],
-        lambda: calibrate_stage(card, choice, experiment.calibration, calibration, spread=spread),
+        lambda: calibrate_stage(card, choice, experiment.calibration, calibration, spread=spread, team=team),
     )
     if not (choice.recorded or choice.outside):  # live processes of another program cost more than its runs
         say(words_of_what_follows(experiment, card, stages.results["calibrate"]))

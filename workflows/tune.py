@@ -39,6 +39,7 @@ from spinloom.workflows.stages import Stages, at_work
 from spinloom.workflows.train import targets, train_generate, train_recognise
 from spinloom.workflows.trust import APART
 from spinloom.workflows.tune_page import draw_page
+from spinloom.workflows.workers import Team
 
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
@@ -120,7 +121,13 @@ class Beside:
 
 
 def tune_stage(
-    card: DeviceCard, device: Path, choice: Choice, out: Path, wish: Wish, model_path: Path | None = None
+    card: DeviceCard,
+    device: Path,
+    choice: Choice,
+    out: Path,
+    wish: Wish,
+    model_path: Path | None = None,
+    team: Team | None = None,
 ) -> dict[str, Any]:
     """Calibrate, fit, search, train the best on several seeds, judge the winner on fresh ones.
 
@@ -138,6 +145,8 @@ def tune_stage(
     wish : Wish
     model_path : path, optional
         a fitted model of the card, instead of a new calibration
+    team : Team, optional
+        workers that trajectories of the calibration, and batches of candidates, are spread over
 
     Returns
     -------
@@ -151,16 +160,23 @@ def tune_stage(
     files.check_writable(out)
     targets(list(wish.tasks), GenerateSettings.usual_ticks)  # a bad file is told before anything is computed
     with at_work(beside.folder) as stages:
-        return _tune(card, device, choice, wish, beside, stages, model_path)
+        return _tune(card, device, choice, wish, beside, stages, model_path, team or Team())
 
 
 def _tune(
-    card: DeviceCard, device: Path, choice: Choice, wish: Wish, beside: Beside, stages: Stages, model_path: Path | None
+    card: DeviceCard,
+    device: Path,
+    choice: Choice,
+    wish: Wish,
+    beside: Beside,
+    stages: Stages,
+    model_path: Path | None,
+    team: Team,
 ) -> dict[str, Any]:
     found = None
     if model_path is None:
         found = Probe(**stages.do("probe", [card.to_json()], [], lambda: advised(card).to_dict()))
-    start = _model(card, choice, beside, stages, model_path, found)
+    start = _model(card, choice, beside, stages, model_path, found, team)
     model, calibration = start.model, start.calibration
     shares = _shares(model, found) if calibration is not None else (1.0,)
     quick = _quick(start, beside, stages)
@@ -195,7 +211,13 @@ class Start:
 
 
 def _model(
-    card: DeviceCard, choice: Choice, beside: Beside, stages: Stages, model_path: Path | None, found: Probe | None
+    card: DeviceCard,
+    choice: Choice,
+    beside: Beside,
+    stages: Stages,
+    model_path: Path | None,
+    found: Probe | None,
+    team: Team,
 ) -> Start:
     if model_path is not None:
         model = load_model(model_path)
@@ -210,7 +232,7 @@ def _model(
         "calibrate",
         [card.to_json(), choice.name, protocol.model_dump()],
         [calibration],
-        lambda: calibrate_stage(card, choice, protocol, calibration),
+        lambda: calibrate_stage(card, choice, protocol, calibration, team=team),
     )
     digest = files.digest(calibration)
     stages.do("fit", [digest, "auto"], [fitted], lambda: fit_stage(calibration, "auto", fitted))

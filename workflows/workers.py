@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -48,6 +49,33 @@ class Done(NamedTuple):
     number: int
     value: Any = None
     error: str = ""
+
+
+class Team(NamedTuple):
+    """Who is asked to work beside this process.
+
+    Attributes
+    ----------
+    workers : int
+        processes on this machine; 1 for none beside this one
+    scheduler : str, optional
+        address of a scheduler of Dask, instead of processes on this machine
+    oommf : str, optional
+        command that starts OOMMF there, as a user named it; found by each worker if not given
+    """
+
+    workers: int = 1
+    scheduler: str | None = None
+    oommf: str | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody is."""
+        return self.workers == 1 and self.scheduler is None
+
+    def open(self, parts: int) -> Any:
+        """The workers, for so many parts; see :func:`open_workers`."""
+        return open_workers(None if self.scheduler else self.workers, self.scheduler, parts)
 
 
 class Here:
@@ -289,7 +317,8 @@ def _local(count: int) -> Iterator[Any]:
         "logging.distributed": "critical",
     }
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(settings))
+        scratch = stack.enter_context(TemporaryDirectory(prefix="spinloom-workers-", ignore_cleanup_errors=True))
+        stack.enter_context(dask.config.set({**settings, "temporary-directory": scratch}))
         cluster = distributed.LocalCluster(
             n_workers=count,
             threads_per_worker=1,

@@ -28,7 +28,7 @@ from spinloom.workflows.baselines import without_magnets
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.settings import GenerateSettings
 from spinloom.workflows.train import targets
-from spinloom.workflows.workers import open_workers
+from spinloom.workflows.workers import Team
 
 HOW = {
     "each": "trained on each chip",
@@ -206,19 +206,17 @@ class Part(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """Processes that chips are spread over, as :func:`spinloom.workflows.workers.open_workers` takes them.
+    """Processes that chips are spread over.
 
     Attributes
     ----------
     model : path
         of the model, which every process reads
-    workers : int, optional
-    scheduler : str, optional
+    team : Team
     """
 
     model: Path
-    workers: int | None = None
-    scheduler: str | None = None
+    team: Team
 
     def rows(self, settings: GenerateSettings, parts: list[Part]) -> Iterator[list[dict[str, Any]]]:
         """Errors of all parts as they come.
@@ -229,7 +227,7 @@ class Elsewhere(NamedTuple):
             if one fails
         """
         given = {"model": str(self.model.resolve()), "settings": settings.model_dump(mode="json")}
-        with open_workers(self.workers, self.scheduler, len(parts)) as workers:
+        with self.team.open(len(parts)) as workers:
             for done in workers.map(part_of_yield, [{**given, "part": tuple(part)} for part in parts]):
                 if done.error:
                     part = parts[done.number]

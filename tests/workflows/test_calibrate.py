@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from spinloom.device_models.calibration import Design, Protocol, load_calibration
+from spinloom.device_models.card import parse_card
 from spinloom.device_models.engines import ENGINES, Kind
 from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.groups import Group
 from spinloom.device_models.spread import Spread
 from spinloom.device_models.ubermag import card_toml
-from spinloom.workflows.calibrate import read_grades, read_spread
+from spinloom.workflows.calibrate import Away, read_grades, read_spread
+from spinloom.workflows.workers import Team
 
 
 def test_a_spread_is_one_number_or_some_by_name():
@@ -115,3 +118,52 @@ def test_a_spread_that_no_device_has_is_told_before_the_probe(card_path, refused
     monkeypatch.setattr("spinloom.workflows.calibrate.advised", never)
     how = ("--engine", "rigid", "--trajectories", 400, "--spread", "thickness=0.5", "--out", tmp_path / "c.nc")
     refused("calibrate", card_path, *how, told="lower the spread of thickness")
+
+
+MANY = ("--trajectories", 88, "--duration", "7.5e-11", "--grades", "none", "--no-probe")
+
+
+@pytest.mark.usefixtures("parts")
+def test_groups_on_workers_give_the_same_numbers_and_are_kept(card_path, spinloom, store, tmp_path, monkeypatch):
+    """Groups as they are without workers: two of 44 here."""
+    monkeypatch.setenv("SPINLOOM_STORE", "off")
+    alone = spinloom("calibrate", card_path, "--engine", "embedded", *MANY, "--out", tmp_path / "alone.nc")
+    assert alone.code == 0, alone.err
+    monkeypatch.setenv("SPINLOOM_STORE", str(store.folder))
+    words = ("calibrate", card_path, "--engine", "embedded", *MANY, "--workers", 2)
+    assert spinloom(*words, "--out", tmp_path / "two.nc").code == 0
+    one, two = (load_calibration(tmp_path / f"{name}.nc") for name in ("alone", "two"))
+    np.testing.assert_allclose(two["m"], one["m"], rtol=0, atol=1e-12)
+    assert len(list(store.entries())) == len(np.unique(one["u"], axis=0))
+    monkeypatch.setattr("spinloom.workflows.workers.open_workers", None)  # nobody is asked
+    again = spinloom(*words, "--out", tmp_path / "again.nc")
+    assert again.code == 0, again.err
+    np.testing.assert_array_equal(load_calibration(tmp_path / "again.nc")["m"], two["m"])
+
+
+@pytest.mark.usefixtures("rigid_layers", "parts")
+def test_what_workers_cannot_compute_is_told_with_its_numbers(card_path, spinloom, tmp_path):
+    """They are other processes, and know nothing of the layers of this test."""
+    words = ("calibrate", card_path, "--engine", "rigid", *MANY, "--workers", 2, "--out", tmp_path / "c.nc")
+    outcome = spinloom(*words)
+    assert outcome.code == 4
+    told = " ".join(outcome.err.split())
+    assert (
+        "88 trajectories were not computed, numbers 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 ...: engine: expected one of" in told
+    )
+    assert "the same command tries again" in told
+    assert not (tmp_path / "c.nc").exists()
+
+
+@pytest.mark.usefixtures("rigid_layers")
+def test_an_engine_of_single_devices_gives_each_its_equilibrium(large_card, rigid_engine):
+    """A worker relaxes nothing again, and gets no device that it does not need."""
+    cards = Design.of(Spread(Ms=0.05), Protocol(trajectories=6, grades=())).cards(large_card)
+    engine = rigid_engine(cards, 7.5e-12)
+    engine.together = 1
+    group = Group(np.array([5]), np.array([2]), np.zeros((3, 1)), 7)
+    given = Away(engine, Team(2, oommf="somewhere"))._given(group)
+    assert [parse_card(card) for card in given["cards"]] == [cards[2]]
+    np.testing.assert_array_equal(given["initial"], engine.equilibria[2])
+    numbers, devices, _, seed = given["group"]
+    assert (numbers.tolist(), devices.tolist(), seed, given["oommf"]) == ([5], [0], 7, "somewhere")

@@ -312,6 +312,28 @@ def test_a_signal_ends_live_nodes_and_keeps_the_ticks_done(network, tmp_path, te
     assert files.load(tmp_path / "record.partial.nc", "cosimulation-partial", FORMAT).sizes["tick_stopped"] > 0
 
 
+def test_workers_give_the_numbers_of_one_process(spinloom, card, tmp_path):
+    found = {}
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.nc"
+        outcome = spinloom("calibrate", card, *STAND_IN, *QUICK, "--workers", workers, "--out", out)
+        assert outcome.code == 0, outcome.err
+        found[workers] = xr.load_dataset(out, engine="h5netcdf")["m"]
+    np.testing.assert_array_equal(found[1], found[2])
+
+
+@pytest.mark.oommf
+@pytest.mark.slow
+def test_workers_give_the_numbers_of_one_process_with_the_real_one(oommf, spinloom, card, tmp_path):
+    found = {}
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.nc"
+        outcome = spinloom("calibrate", card, "--engine", "oommf", *QUICK, "--workers", workers, "--out", out)
+        assert outcome.code == 0, outcome.err
+        found[workers] = xr.load_dataset(out, engine="h5netcdf")["m"]
+    np.testing.assert_allclose(found[1], found[2], rtol=0, atol=1e-9)
+
+
 @pytest.mark.oommf
 @pytest.mark.slow
 def test_three_live_junctions_the_same_by_both_paths_and_in_both_engines(oommf, spinloom, network, tmp_path):

@@ -11,6 +11,7 @@ from spinloom.reduced_models.model import save_model
 from spinloom.workflows import echo_state, yields
 from spinloom.workflows.baselines import KINDS
 from spinloom.workflows.settings import GenerateSettings
+from spinloom.workflows.workers import Team
 from spinloom.workflows.yields import Batch, Elsewhere, yield_stage
 
 NODES, TASKS = 4, ("sine", "triangle")
@@ -211,7 +212,7 @@ def test_chips_spread_over_processes_have_the_same_errors(wafer_model, tmp_path,
     save_model(wafer_model, tmp_path / "model.nc")
     tables = []
     monkeypatch.setattr(yields, "PERIODS", 40)  # as the other processes have it
-    for name, elsewhere in (("here", None), ("there", Elsewhere(tmp_path / "model.nc", 2))):
+    for name, elsewhere in (("here", None), ("there", Elsewhere(tmp_path / "model.nc", Team(2)))):
         found = yield_stage(wafer_model, SETTINGS, SPREAD, (1.0,), 11, tmp_path / f"{name}.csv", elsewhere=elsewhere)
         tables.append(pd.read_csv(found["out"]))
     pd.testing.assert_frame_equal(*tables, rtol=1e-6)

@@ -45,6 +45,10 @@ Scheduler = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Of a scheduler of Dask, tcp://HOST:PORT: its workers do the work."),
 ]
+Beside = Annotated[
+    int,
+    typer.Option("--workers", min=1, help="Processes on this machine that full devices, or chips, are spread over."),
+]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent weights.")]
 Density = Annotated[float | None, typer.Option(help="Share of recurrent weights that are not zero. [default: 0.3]")]

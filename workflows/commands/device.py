@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spinloom.workflows.commands import Device, Engine, Json, Oommf, Out, Temperature, app, names_of
+from spinloom.workflows.commands import Beside, Device, Engine, Json, Oommf, Out, Scheduler, Temperature, app, names_of
 from spinloom.workflows.console import emit, say
 
 
@@ -85,19 +85,23 @@ def calibrate(
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="First try how hard the device can be driven, and say so.")
     ] = True,
+    workers: Beside = 1,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Drive a device in full micromagnetics and keep how it answered (NetCDF).
 
     Examples: `spinloom calibrate data/devices/disc60.toml --engine embedded --out cal.nc`,
     `spinloom calibrate data/devices/disc60.toml --engine oommf --out cal.nc`,
-    `spinloom calibrate data/devices/disc60.toml --temperature 300 --spread 0.05 --engine embedded --out wafer.nc`
+    `spinloom calibrate data/devices/disc60.toml --temperature 300 --spread 0.05 --engine embedded --out wafer.nc`,
+    `spinloom calibrate data/devices/disc60.toml --engine oommf --scheduler tcp://10.0.0.1:8786 --out cal.nc`
     """
     from spinloom.device_models.calibration import Protocol
     from spinloom.device_models.card import load_card
     from spinloom.device_models.engines import choose_engine
     from spinloom.workflows.calibrate import calibrate_stage, read_grades, read_spread
     from spinloom.workflows.settings import override
+    from spinloom.workflows.workers import Team
 
     protocol = override(
         Protocol() if spread is None else Protocol.of_population(),
@@ -110,7 +114,8 @@ def calibrate(
     )
     card = load_card(device, temperature)
     differ = None if spread is None else read_spread(spread)
-    emit(calibrate_stage(card, choose_engine(engine, oommf), protocol, out, probe=probe, spread=differ), as_json)
+    choice, team = choose_engine(engine, oommf), Team(workers, scheduler, oommf)
+    emit(calibrate_stage(card, choice, protocol, out, probe=probe, spread=differ, team=team), as_json)
 
 
 @app.command()

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from spinloom.workflows.commands import Baselines, Device, Engine, Json, Nodes, Oommf, Scheduler, Temperature, app
+from spinloom.workflows.commands import (
+    Baselines,
+    Beside,
+    Device,
+    Engine,
+    Json,
+    Nodes,
+    Oommf,
+    Scheduler,
+    Temperature,
+    app,
+)
 from spinloom.workflows.console import emit, say
 
 
@@ -30,6 +41,8 @@ def run(
         bool, typer.Option("--anyway", help="Verify in full micromagnetics even what does not work on reduced nodes.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each stage costs, and run nothing.")] = False,
+    workers: Beside = 1,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """All stages: calibrate, fit, train, finish, cosimulate, report. What is done is not done again.
@@ -47,8 +60,12 @@ def run(
         tell_cost(experiment, given, as_json)
         return
     from spinloom.workflows.run import run_experiment
+    from spinloom.workflows.workers import Team
 
-    summary = run_experiment(experiment, out, engine, oommf, finish=finish, temperature=temperature, anyway=anyway)
+    team = Team(workers, scheduler, oommf)
+    summary = run_experiment(
+        experiment, out, engine, oommf, finish=finish, temperature=temperature, anyway=anyway, team=team
+    )
     if as_json:
         emit(summary, True)
     if summary["outcome"] != "verified":
@@ -79,6 +96,8 @@ def tune(
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Train the same networks without magnets too.")
     ] = True,
+    workers: Beside = 1,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Find an operating point for a device, judge it on fresh seeds, and write it as an experiment.
@@ -89,10 +108,12 @@ def tune(
     from spinloom.device_models.card import load_card
     from spinloom.device_models.engines import choose_engine
     from spinloom.workflows.tune import Wish, tune_stage
+    from spinloom.workflows.workers import Team
 
     size = Wish.nodes if nodes is None else nodes
     wish = Wish(tuple(task or Wish.tasks), budget, seed, size, clock, longest, baselines)
-    result = tune_stage(load_card(device), device, choose_engine(engine, oommf), out, wish, model)
+    choice, team = choose_engine(engine, oommf), Team(workers, scheduler, oommf)
+    result = tune_stage(load_card(device), device, choice, out, wish, model, team)
     if as_json:
         emit(result, True)
     if result["verdict"] == "unfit":
@@ -181,7 +202,7 @@ def yield_(
     nodes: Nodes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the chips.")] = 0,
     baselines: Baselines = True,
-    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine that chips are spread over.")] = 1,
+    workers: Beside = 1,
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
@@ -193,6 +214,7 @@ def yield_(
     from spinloom.reduced_models.model import load_model
     from spinloom.workflows.calibrate import read_spread
     from spinloom.workflows.settings import load_experiment, override
+    from spinloom.workflows.workers import Team
     from spinloom.workflows.yields import Elsewhere, read_factors, yield_stage
 
     wanted, _ = load_experiment(experiment)
@@ -200,8 +222,9 @@ def yield_(
     settings = override(settings, topology=override(settings.topology, nodes=nodes).model_dump())
     differ = wanted.spread if spread is None else read_spread(spread)
     how: dict[str, Any] = {"seed": seed, "nrmse": tuple(nrmse or ()), "baselines": baselines}
-    if workers > 1 or scheduler is not None:
-        how["elsewhere"] = Elsewhere(model, workers if workers > 1 else None, scheduler)
+    team = Team(workers, scheduler)
+    if not team.alone:
+        how["elsewhere"] = Elsewhere(model, team)
     emit(yield_stage(load_model(model), settings, differ, read_factors(factors), chips, out, **how), as_json)
 
 
