@@ -151,7 +151,7 @@ def _tried(words: str, toml: str, card: DeviceCard, tasks: tuple[str, ...], data
         return {**result, "words": f"{words} ({toml}): no reduced model holds"}
     search = Search(model, tasks, seed=SEED, clock=may_need_clock(tasks, model))
     for _ in range(BATCHES):
-        search.batch()
+        search.round()
     free = [one for one in search.candidates if one.rung]
     best = min(free, key=lambda one: (-list(one.states.values()).count("works"), one.score))
     errors = {task_name(task): best.errors[task_name(task)]["shape"] for task in tasks}

@@ -85,6 +85,17 @@ class Candidate:
             clock_shape=p["clock_shape"],
         )
 
+    @property
+    def found(self) -> dict[str, Any]:
+        """How it did, as plain data."""
+        return {"rung": self.rung, "errors": self.errors, "states": self.states}
+
+    def take(self, found: dict[str, Any], judge: Judge) -> None:
+        """Have what :attr:`found` told elsewhere, or before."""
+        self.rung, self.states = found["rung"], found["states"]
+        self.errors = {task: _errors(errors) for task, errors in found["errors"].items()}
+        self.score = scored(self, judge.tasks, judge.models[self.rung])
+
     def row(self, tick: float) -> dict[str, Any]:
         """One line of the search's record."""
         told = {f"{kind}_{task}": value for task, error in self.errors.items() for kind, value in error.items()}
@@ -99,6 +110,45 @@ class Candidate:
             **told,
             **states,
         }
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Screens candidates on rungs.
+
+    Attributes
+    ----------
+    models : (3,) tuple of CalibratedModel
+        for each rung
+    tasks : tuple of str
+    nodes, seed : int
+        of the networks; topologies and noise follow from the seed and the rung
+    """
+
+    models: tuple[CalibratedModel, ...]
+    tasks: tuple[str, ...]
+    nodes: int
+    seed: int
+
+    def batch(self, group: list[Candidate]) -> None:
+        """All on the first rung, the best of them on the second."""
+        self.rung(group, 0)
+        self.rung(sorted(group, key=lambda candidate: candidate.score)[:PROMOTED], 1)
+
+    def rung(self, group: list[Candidate], rung: int) -> None:
+        """Screen candidates on one of the rungs, 0 to 2."""
+        seeds = [self.seed * 1000 + 100_000 + 100 * rung + k for k in range(SEEDS[rung])]
+        # Short periods and long ones apart: the longest of a batch says how many ticks all of it run.
+        by_period = sorted(group, key=lambda candidate: candidate.params["period_ticks"])
+        halves = [by_period] if rung == 1 else [by_period[: len(group) // 2], by_period[len(group) // 2 :]]
+        for half in filter(None, halves):
+            evaluate(self.models[rung], half, self.tasks, self.nodes, seeds, rung > 0)
+            for candidate in half:
+                candidate.rung = rung
+
+
+Elsewhere = Callable[[Judge, list[list[Candidate]]], None]
+"""Judges batches as :meth:`Judge.batch` does, in other processes."""
 
 
 class Search:
@@ -126,7 +176,12 @@ class Search:
     ----------
     candidates : list of Candidate
     walls : list of float
-        how long each batch took when it was computed (s)
+        how long each batch took when it was computed (s), or its share of the round
+    judge : Judge
+    elsewhere : callable or None
+        judges batches in other processes
+    at_once : int
+        batches of a round: all are proposed before any is judged, so another number finds other candidates
     """
 
     def __init__(
@@ -141,8 +196,9 @@ class Search:
         last: CalibratedModel | None = None,
         journal: Journal | None = None,
     ) -> None:
-        self.models = (model, model, model if last is None else last)
-        self.tasks, self.nodes, self.seed = tasks, nodes, seed
+        self.judge = Judge((model, model, model if last is None else last), tasks, nodes, seed)
+        self.elsewhere: Elsewhere | None = None
+        self.at_once = 1
         self.space = space(model, clock, longest_s, shares)
         self.candidates: list[Candidate] = []
         self.walls: list[float] = []
@@ -166,66 +222,74 @@ class Search:
         so that a search which was interrupted ends where it would have ended.
         """
         while True:
-            new = self.batch()
+            new = self.round()
             if new:
                 say(self)
-            if sum(self.walls) + 0.7 * self.walls[-1] > seconds or len(self.candidates) >= most:
+            if sum(self.walls) + 0.7 * self.at_once * self.walls[-1] > seconds or len(self.candidates) >= most:
                 break
         # Half of the last are unlike each other: fast and hard driven ones lean on the model most.
         others = unlike(self.best, LAST // 2)
         last = others + [one for one in self.best if one not in others][: LAST - len(others)]
-        self._recalled("last", last, lambda: self.judge(last, 2))
+        self._recalled("last", [last], lambda groups: self.judge.rung(groups[0], 2))
         say(self)
 
-    def batch(self) -> bool:
-        """One batch of proposals; the best of them go on to the second rung. False if the journal had it."""
+    def round(self) -> bool:
+        """Batches of proposals; the best of each go on to the second rung. False if the journal had them all."""
+        asked = [self._asked() for _ in range(self.at_once)]
+        groups = [[Candidate(trial.number, self._params(trial.params)) for trial in trials] for trials in asked]
+        for group in groups:
+            self.candidates += group
+        computed = self._recalled("batch", groups, self._judged)
+        for trials, group in zip(asked, groups, strict=True):
+            for trial, candidate in zip(trials, group, strict=True):
+                self._study.tell(trial, scored(candidate, self.judge.tasks, self.judge.models[0], pessimistic=True))
+        return computed
+
+    def _asked(self) -> list[optuna.Trial]:
         asked = []
         for sampler in self._samplers:
             self._study.sampler = sampler
             asked += [self._study.ask(self.space) for _ in range(BATCH // 2)]
-        new = {trial.number: Candidate(trial.number, self._params(trial.params)) for trial in asked}
-        self.candidates += new.values()
-        group = list(new.values())
+        return asked
 
-        def judge() -> None:
-            self.judge(group, 0)
-            self.judge(sorted(group, key=lambda candidate: candidate.score)[:PROMOTED], 1)
+    def _judged(self, groups: list[list[Candidate]]) -> None:
+        if self.elsewhere is not None:
+            self.elsewhere(self.judge, groups)
+            return
+        for group in groups:
+            self.judge.batch(group)
 
-        computed = self._recalled("batch", group, judge)
-        for trial in asked:
-            self._study.tell(trial, scored(new[trial.number], self.tasks, self.models[0], pessimistic=True))
-        return computed
-
-    def _recalled(self, kind: str, group: list[Candidate], judge: Callable[[], None]) -> bool:
+    def _recalled(
+        self, kind: str, groups: list[list[Candidate]], judge: Callable[[list[list[Candidate]]], None]
+    ) -> bool:
         """Write into candidates how they did: from the journal, or computed, and then added to it."""
-        line = None if self.journal is None else self.journal.next()
-        if line is not None and self.journal is not None:
-            if line.get("kind") == kind and [one["params"] for one in line["candidates"]] == [c.params for c in group]:
-                for candidate, one in zip(group, line["candidates"], strict=True):
-                    candidate.rung, candidate.states = one["rung"], one["states"]
-                    candidate.errors = {task: _errors(errors) for task, errors in one["errors"].items()}
-                    candidate.score = scored(candidate, self.tasks, self.models[candidate.rung])
-                self.walls.append(line["wall_s"])
-                return False
-            self.journal.forget()
+        left = list(groups)
+        while left and self._known(kind, left[0]):
+            left.pop(0)
+        if not left:
+            return False
         began = time.perf_counter()
-        judge()
-        self.walls.append(time.perf_counter() - began)
-        if self.journal is not None:
-            found = [{"params": c.params, "rung": c.rung, "errors": c.errors, "states": c.states} for c in group]
-            self.journal.add({"kind": kind, "wall_s": self.walls[-1], "candidates": found})
+        judge(left)
+        wall = (time.perf_counter() - began) / len(left)
+        for group in left:
+            self.walls.append(wall)
+            if self.journal is not None:
+                found = [{"params": c.params, **c.found} for c in group]
+                self.journal.add({"kind": kind, "wall_s": wall, "candidates": found})
         return True
 
-    def judge(self, group: list[Candidate], rung: int) -> None:
-        """Screen candidates on one of the rungs, 0 to 2."""
-        seeds = [self.seed * 1000 + 100_000 + 100 * rung + k for k in range(SEEDS[rung])]
-        # Short periods and long ones apart: the longest of a batch says how many ticks all of it run.
-        by_period = sorted(group, key=lambda candidate: candidate.params["period_ticks"])
-        halves = [by_period] if rung == 1 else [by_period[: len(group) // 2], by_period[len(group) // 2 :]]
-        for half in filter(None, halves):
-            evaluate(self.models[rung], half, self.tasks, self.nodes, seeds, rung > 0)
-            for candidate in half:
-                candidate.rung = rung
+    def _known(self, kind: str, group: list[Candidate]) -> bool:
+        """Whether the journal's next line tells of this group, which then has what it tells."""
+        line = None if self.journal is None else self.journal.next()
+        if line is None or self.journal is None:
+            return False
+        if line.get("kind") != kind or [one["params"] for one in line["candidates"]] != [c.params for c in group]:
+            self.journal.forget()
+            return False
+        for candidate, one in zip(group, line["candidates"], strict=True):
+            candidate.take(one, self.judge)
+        self.walls.append(line["wall_s"])
+        return True
 
     def _params(self, given: dict[str, Any]) -> dict[str, Any]:
         params = {"clock": 0.0, "clock_shape": "sine", **given}

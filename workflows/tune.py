@@ -32,6 +32,7 @@ from spinloom.workflows.console import say
 from spinloom.workflows.finalists import Finalist, glance
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.journal import Journal
+from spinloom.workflows.judges import spread
 from spinloom.workflows.probe import advised
 from spinloom.workflows.search import Candidate, Search, halving, may_need_clock, unlike
 from spinloom.workflows.settings import Experiment, GenerateSettings, RecogniseSettings, experiment_toml, override
@@ -193,7 +194,8 @@ def _tune(
             seconds = max(SEARCHES * wish.budget - stages.spent, 0.3 * wish.budget)
             say(f"searching operating points for {', '.join(map(task_name, wish.tasks))}")
             status.stage("search")
-            search.until(seconds, lambda search: tuning.told(search, seconds))
+            with spread(search, team, beside.folder / "search-model.nc"):
+                search.until(seconds, lambda search: tuning.told(search, seconds))
         return tuning.finish(choice)
     except BaseException:
         if search.candidates:

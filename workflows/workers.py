@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ class Team(NamedTuple):
         """Whether nobody is."""
         return self.workers == 1 and self.scheduler is None
 
-    def open(self, parts: int) -> Any:
+    def open(self, parts: int | None = None) -> AbstractContextManager[Here | Cluster]:
         """The workers, for so many parts; see :func:`open_workers`."""
         return open_workers(None if self.scheduler else self.workers, self.scheduler, parts)
 

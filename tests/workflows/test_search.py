@@ -24,7 +24,7 @@ def small(monkeypatch):
 def searched(model, seed, **options):
     found = Search(model, ("sine",), nodes=6, seed=seed, **options)
     for _ in range(3):
-        found.batch()
+        found.round()
     return found
 
 
@@ -129,7 +129,7 @@ def test_what_a_journal_holds_is_not_computed_again(small, coarse_model, tmp_pat
     def search(made_from="same", seed=3, batches=3):
         calls.clear()
         found = Search(coarse_model, ("sine",), nodes=6, seed=seed, journal=Journal(path, made_from))
-        new = [found.batch() for _ in range(batches)]
+        new = [found.round() for _ in range(batches)]
         return [c.row(1e-12) for c in found.candidates], found.walls, new
 
     expected, walls, new = search()
@@ -173,5 +173,5 @@ def test_errors_without_end_survive_a_journal(small, coarse_model, tmp_path, mon
     monkeypatch.setattr(searching, "evaluate", lost)
     for _ in range(2):
         found = Search(coarse_model, ("sine",), nodes=6, journal=Journal(tmp_path / "j", 1))
-        found.batch()
+        found.round()
         assert all(c.errors == {"sine": {"taught": np.inf}} for c in found.candidates)
