@@ -64,11 +64,14 @@ demo: install ## calibrate, fit, train, verify in full micromagnetics, and draw 
 
 results: install ## the tables of docs/results.md; what is finished is not done again
 	$(BIN)/spinloom bench $(MODEL) --full 100 --out $(RESULTS)/cold
-	$(BIN)/spinloom bench $(MODEL) --tasks narma10,memory,mackey-glass,sine-square --nodes 40 \
-		--temperature 300 --full 100 --out $(RESULTS)/warm
+	$(BIN)/spinloom bench $(MODEL) --nodes 40 --temperature 300 --full 100 --out $(RESULTS)/warm
 	$(BIN)/spinloom bench $(MODEL) --tasks narma10 --nodes 5,10,20,40,100,200,400 --out $(RESULTS)/sizes
-	$(BIN)/spinloom bench $(MODEL) --tasks memory,parity,mackey-glass,lorenz,sine-square,ipc --nodes 40,200,400 \
-		--out $(RESULTS)/large
+	$(BIN)/spinloom bench $(MODEL) --nodes 40,200,400 --out $(RESULTS)/large \
+		--tasks memory,parity,mackey-glass,lorenz,sine-square,ipc,mackey-glass-free,lorenz-free
+	$(BIN)/spinloom calibrate data/devices/room.toml --engine embedded --out $(RESULTS)/room-calibration.nc
+	$(BIN)/spinloom fit $(RESULTS)/room-calibration.nc --kind flow_map --reach 1 --out $(RESULTS)/room.nc
+	$(BIN)/spinloom bench $(RESULTS)/room.nc --tasks narma10,memory,mackey-glass,sine-square --nodes 40 \
+		--temperature 300 --out $(RESULTS)/room
 
 test: install ## run the tests, without those that take long
 	$(BIN)/python -m pytest -m "not slow"
