@@ -207,6 +207,7 @@ def recognise(
     averaged: int = 1,
     power: bool = False,
     finite: bool = False,
+    only: slice | None = None,
 ) -> Recognition:
     """Feed waveforms of random phase to networks in equilibrium.
 
@@ -237,18 +238,22 @@ def recognise(
     finite : bool
         whether a trial that leaves the finite numbers ends all, with a
         :class:`spinloom.device_models.errors.DivergedError` that names it
+    only : slice, optional
+        which trials of a single network are run, as they are among all of them; all if not given
 
     Returns
     -------
     result : Recognition
+        of the trials that were run
     """
     S, n_ticks, settling = weights.networks, periods * period_ticks, (periods - averaged) * period_ticks
     classes = np.tile(np.arange(trials) % len(CLASSES), S)
     s = inputs(classes, rng.uniform(0, 2 * np.pi, S * trials), n_ticks, period_ticks)
+    run = range(S * trials) if only is None else range(trials)[only]
     many, features = weights.repeat(trials), []
-    together = together or S * trials
-    for at in range(0, S * trials, together):
-        some, fed = many.take(slice(at, at + together)), s[:, at : at + together]
+    together = together or len(run)
+    for at in run[::together]:
+        some, fed = many.take(slice(at, min(at + together, run.stop))), s[:, at : min(at + together, run.stop)]
         # Every group of trials has noise of its own.
         options: dict[str, Any] = {"progress": progress, "watch": watch, "seed": seed + at}
         if finite:
@@ -256,7 +261,7 @@ def recognise(
         signals, squares = _averages(node, some, fed, settling, period_ticks, options)
         features.append(np.concatenate([signals, squares], axis=1) if power else signals)
     joint = np.concatenate(features)
-    w_out = many.w_out
+    w_out, classes = many.w_out[run.start : run.stop], classes[run.start : run.stop]
     if w_out.shape[-1] != joint.shape[-1] + 1:
         if np.any(w_out):
             raise SpinloomError(
@@ -265,7 +270,7 @@ def recognise(
             )
         w_out = np.zeros((*w_out.shape[:-1], joint.shape[-1] + 1))  # not trained yet
     answers = classify(w_out, joint)
-    return Recognition(joint.reshape(S, trials, -1), classes.reshape(S, trials), answers.reshape(S, trials))
+    return Recognition(joint.reshape(S, len(run) // S, -1), classes.reshape(S, -1), answers.reshape(S, -1))
 
 
 def _averages(

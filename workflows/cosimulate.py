@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from spinloom.device_models import files
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import SpinloomError, UnfinishedError
 from spinloom.device_models.node import Engine
 from spinloom.networks.record import judged, make_record, run_variables, save_record
 from spinloom.networks.reference import recorded
@@ -21,13 +23,16 @@ from spinloom.networks.trials import FreeRun, generate, recognise
 from spinloom.reduced_models.model import CalibratedModel, load_model
 from spinloom.reduced_models.region import Watch
 from spinloom.workflows.chips import on_their_chips
-from spinloom.workflows.console import progress, say
+from spinloom.workflows.console import progress, say, spoken_to
 from spinloom.workflows.full_runs import How, run_full, side_by_side
 from spinloom.workflows.trust import APART, trusted
 from spinloom.workflows.warm_verdict import SEEDS, warm_compare
+from spinloom.workflows.workers import Team
 
 TOGETHER = 120
 """Processes that live at once at most, over several trials."""
+PART = 10
+"""Trials that a worker runs at a time."""
 
 
 def load_networks(paths: list[Path]) -> tuple[list[TrainedNetwork], CalibratedModel]:
@@ -219,8 +224,25 @@ def verdict_recognise(
     trials: int,
     how: How | None = None,
     temperature: float | None = None,
+    only: slice | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, Any]:
     """Trials of a trained recogniser, every junction in full micromagnetics.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    model : CalibratedModel
+    choice : Choice
+        of the engine
+    trials : int
+    how : How, optional
+    temperature : float, optional
+        of the nodes (K); the model's if not given
+    only : slice, optional
+        which of the trials are run; all if not given
+    elsewhere : Elsewhere, optional
+        who runs them, in parts, instead of this process
 
     Returns
     -------
@@ -236,22 +258,92 @@ def verdict_recognise(
         choice = choose_engine("embedded")
     began = time.perf_counter()
     temperature = model.temperature if temperature is None else temperature
+    if elsewhere is not None and not elsewhere.team.alone:
+        result = elsewhere.recognise(choice, trials, how, temperature)
+        return {**result, "temperature": temperature, "wall_s": time.perf_counter() - began}
     cards = [card.at(temperature) for card in model.cards]
     with open_engine(choice, cards, model.tick, limit_s=how.limit_s) as engine:
         if engine.live:
-            result = _recognise(network, model, engine, trials)
+            result = _recognise(network, model, engine, trials, only)
             return {**result, "temperature": temperature, "wall_s": time.perf_counter() - began}
     say(f"engine: embedded for the recognition, because {choice.name} has no live nodes here")
-    return verdict_recognise(network, model, choose_engine("embedded"), trials, how, temperature)
+    return verdict_recognise(network, model, choose_engine("embedded"), trials, how, temperature, only)
 
 
-def _recognise(network: TrainedNetwork, model: CalibratedModel, engine: Engine, trials: int) -> dict[str, Any]:
-    settings = network.settings
+class Elsewhere(NamedTuple):
+    """Workers that trials of a recogniser are spread over.
+
+    Attributes
+    ----------
+    network : path
+        which every process reads
+    team : Team
+    """
+
+    network: Path
+    team: Team
+
+    def recognise(self, choice: Choice, trials: int, how: How, temperature: float) -> dict[str, Any]:
+        """All trials, in parts of :data:`PART`; see :func:`verdict_recognise`.
+
+        Raises
+        ------
+        UnfinishedError
+            if a part failed, when the others are done
+        """
+        parts = [(first, min(first + PART, trials)) for first in range(0, trials, PART)]
+        given = {
+            "network": str(self.network.resolve()),
+            "engine": choice.name,
+            "oommf": self.team.oommf,
+            "limit_s": how.limit_s,
+            "temperature": temperature,
+            "trials": trials,
+        }
+        found, failed = [], {}
+        with self.team.open(len(parts)) as workers, progress(f"recognise, {trials} trials", trials) as advance:
+            for done in workers.map(trials_on_worker, [{**given, "part": part} for part in parts]):
+                first, end = parts[done.number]
+                advance(end - first)
+                if done.error:
+                    failed[first] = done.error
+                else:
+                    found.append(done.value)
+        if failed:
+            first = min(failed)
+            raise UnfinishedError(
+                f"recognise: {len(failed)} of {len(parts)} parts of {PART} trials failed, the first from trial {first} "
+                f"on: {failed[first]}"
+            )
+        confusion = np.sum([one["confusion"] for one in found], axis=0)
+        weights = [one["trials"] for one in found]
+        return {
+            **found[0],
+            "accuracy_full": float(np.trace(confusion) / confusion.sum()),
+            "trials": trials,
+            "confusion": confusion.tolist(),
+            "outside_share": float(np.average([one["outside_share"] for one in found], weights=weights)),
+        }
+
+
+def trials_on_worker(given: dict[str, Any]) -> dict[str, Any]:
+    """A part on a worker: ``network`` (path), ``engine, oommf, limit_s, temperature, trials, part``."""
+    (network,), model = load_networks([Path(given["network"])])
+    choice, how = choose_engine(given["engine"], given["oommf"]), How(limit_s=given["limit_s"])
+    with spoken_to(Path(os.devnull)):
+        only = slice(*given["part"])
+        return verdict_recognise(network, model, choice, given["trials"], how, given["temperature"], only)
+
+
+def _recognise(
+    network: TrainedNetwork, model: CalibratedModel, engine: Engine, trials: int, only: slice | None
+) -> dict[str, Any]:
+    settings, count = network.settings, len(range(trials)[only or slice(None)])
     nodes, ticks = network.weights.nodes, network.listening["periods"] * network.period_ticks
-    together = trials if engine.batched else max(1, TOGETHER // nodes)
-    watch = Watch(model.region, model.scale.reach, ticks * trials * nodes)
-    what = f"recognise, {trials * nodes} junctions in {engine.name} micromagnetics"
-    with progress(what, ticks * -(-trials // together)) as advance:
+    together = count if engine.batched else max(1, TOGETHER // nodes)
+    watch = Watch(model.region, model.scale.reach, ticks * count * nodes)
+    what = f"recognise, {count * nodes} junctions in {engine.name} micromagnetics"
+    with progress(what, ticks * -(-count // together)) as advance:
         result = recognise(
             model.scale.of(engine.node),
             network.weights,
@@ -263,13 +355,14 @@ def _recognise(network: TrainedNetwork, model: CalibratedModel, engine: Engine, 
             together=together,
             seed=VERIFIES,
             finite=True,
+            only=only,
         )
     model.region.warn(watch.outside_of_all, "recognise in full micromagnetics")
     return {
         "task": network.task,
         "engine": engine.name,
         "accuracy_full": float(result.accuracy[0]),
-        "trials": trials,
+        "trials": count,
         "classes": list(CLASSES),
         "confusion": result.confusion().tolist(),
         "outside_share": watch.outside_of_all,

@@ -20,7 +20,7 @@ from spinloom.workflows.baselines import baseline_results
 from spinloom.workflows.calibrate import calibrate_stage
 from spinloom.workflows.chips import of_chip
 from spinloom.workflows.console import say, show
-from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+from spinloom.workflows.cosimulate import Elsewhere, load_networks, verdict_generate, verdict_recognise
 from spinloom.workflows.cost import words_of_what_follows
 from spinloom.workflows.finish import finish_stage
 from spinloom.workflows.fit import fit_stage
@@ -67,7 +67,7 @@ def run_experiment(
     anyway : bool
         verify in full micromagnetics whatever the reduced networks do
     team : Team, optional
-        workers that trajectories of the calibration are spread over
+        workers that trajectories of the calibration, and trials of recognisers, are spread over
 
     Returns
     -------
@@ -124,7 +124,7 @@ def _run(
     tasks, recognises = worth_verifying(experiment, stages.results, anyway)
     paths = _finish(experiment, tasks, finisher, folder, stages)
     _foretell(experiment, card, tasks, folder, stages)
-    _verdict(experiment, choice, paths, recognises, folder, stages, anyway)
+    _verdict(experiment, choice, paths, recognises, folder, stages, anyway, team)
     summary = summarise(experiment, card, stages.results, stages.wall_s)
     with files.written_whole(folder / "summary.json") as temporary:
         temporary.write_text(files.to_json(summary, indent=1), encoding="utf-8")
@@ -269,6 +269,7 @@ def _verdict(
     folder: Path,
     stages: Stages,
     anyway: bool,
+    team: Team | None,
 ) -> None:
     record = folder / "cosimulation.nc"
     if paths:
@@ -287,7 +288,12 @@ def _verdict(
 
         def verdict(chip: int, path: Path) -> Part:
             made_from = [digests([path]), choice.name, trials]
-            return Part(f"chip{chip}", made_from, [], lambda: verdict_recognise(*_alone(path), choice, trials))
+            elsewhere = None if team is None else Elsewhere(path, team)
+
+            def work() -> Result:
+                return verdict_recognise(*_alone(path), choice, trials, elsewhere=elsewhere)
+
+            return Part(f"chip{chip}", made_from, [], work)
 
         stages.each("cosimulate-recognise", [verdict(chip, path) for chip, path in enumerate(recognisers)])
 

@@ -182,6 +182,17 @@ def test_the_largest_output_names_the_class():
     assert classify(w_out, np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist() == [2, 1, 3]
 
 
+def test_some_of_the_trials_are_those_among_all_of_them(low_pass):
+    weights = draw(TOPOLOGY, [0])
+    options = {**OPTIONS, "trials": 10}
+    whole = recognise(low_pass, weights, rng=_rng(), **options)
+    for only, together in ((slice(0, 4), None), (slice(4, 9), 2), (slice(8, 20), 5)):
+        some = recognise(low_pass, weights, rng=_rng(), **options, only=only, together=together)
+        np.testing.assert_allclose(some.features, whole.features[:, only], rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(some.classes, whole.classes[:, only])
+        assert some.answers.shape == some.classes.shape
+
+
 def test_a_plain_node_recognises_alike(low_pass, plain_low_pass):
     weights = draw(TOPOLOGY, [0])
     compiled = recognise(low_pass, weights, rng=_rng(), **OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +19,10 @@ from spinloom.reduced_models.model import load_model, save_model
 from spinloom.workflows.cosimulate import compare, verdict_generate
 from spinloom.workflows.full_runs import How, foretold, side_by_side
 from spinloom.workflows.recalibrate import join_calibration, recalibrate
-from spinloom.workflows.settings import GenerateSettings, override
-from spinloom.workflows.train import generators
+from spinloom.workflows.settings import GenerateSettings, RecogniseSettings, override
+from spinloom.workflows.train import generators, recognise_stage
 from spinloom.workflows.trust import APART, PREVIEW
+from spinloom.workflows.workers import Done, Here
 
 # So few nodes, trained so little, go where a calibration of 1.5 ns has not been.
 pytestmark = pytest.mark.filterwarnings("ignore::spinloom.reduced_models.region.OutsideCalibration")
@@ -163,6 +165,68 @@ def test_what_cannot_join_is_told(weak, lost, coarse_model, coarse_calibration):
         recalibrate([lost], coarse_model, other, EMBEDDED)
     with pytest.raises(SpinloomError, match="networks that generate"):
         recalibrate([replace(lost, task="recognise")], coarse_model, coarse_calibration, EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def listener(coarse_model, coarse_model_path, tmp_path_factory):
+    """A recogniser of few junctions, in a file."""
+    base = RecogniseSettings()
+    quick = {"period_ticks": 24, "periods": 2, "train_trials": 40, "test_trials": 40}
+    settings = override(base, **quick, topology=override(base.topology, nodes=8).model_dump())
+    path = tmp_path_factory.mktemp("listener") / "recognise.nc"
+    recognise_stage(coarse_model, coarse_model_path, settings, path)
+    return path
+
+
+class Watched(Here):
+    """This process, and what it was asked to do."""
+
+    def __init__(self):
+        self.asked = []
+
+    def map(self, function, inputs):
+        self.asked += inputs
+        yield from super().map(function, inputs)
+
+
+def test_trials_in_parts_come_to_the_same(spinloom, listener, monkeypatch):
+    words = ("cosimulate", listener, "--engine", "embedded", "--trials", 23, "--json")
+    whole, workers = spinloom(*words).json, Watched()
+    monkeypatch.setattr("spinloom.workflows.workers.open_workers", lambda *_: nullcontext(workers))
+    outcome = spinloom(*words, "--workers", 3)
+    assert outcome.code == 0, outcome.err
+    parts = outcome.json
+    assert [one["part"] for one in workers.asked] == [(0, 10), (10, 20), (20, 23)]
+    for name in ("accuracy_full", "trials", "confusion", "engine", "temperature", "classes"):
+        assert parts[name] == whole[name], name
+    assert parts["outside_share"] == pytest.approx(whole["outside_share"], abs=0.02)
+
+
+def test_parts_that_fail_are_told(spinloom, listener, monkeypatch):
+    class Failing(Here):
+        def map(self, function, inputs):
+            yield Done(0, function(inputs[0]))
+            yield Done(1, error="out of memory")
+
+    monkeypatch.setattr("spinloom.workflows.workers.open_workers", lambda *_: nullcontext(Failing()))
+    outcome = spinloom("cosimulate", listener, "--engine", "embedded", "--trials", 12, "--workers", 2)
+    assert outcome.code == 4
+    assert "1 of 2 parts of 10 trials failed, the first from trial 10 on: out of memory" in " ".join(
+        outcome.err.split()
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("parts")
+def test_trials_on_two_processes_come_to_the_same(spinloom, listener):
+    words = ("cosimulate", listener, "--engine", "embedded", "--trials", 20, "--json")
+    whole, parts = spinloom(*words).json, spinloom(*words, "--workers", 2).json
+    assert (parts["confusion"], parts["trials"]) == (whole["confusion"], 20)
+
+
+def test_a_generator_stays_in_one_process(refused, networks, coarse_model_path, tmp_path):
+    save_network(networks[0], tmp_path / "sine.nc", coarse_model_path)
+    refused("cosimulate", tmp_path / "sine.nc", "--workers", 2, told="workers: are for networks that recognise")
 
 
 def test_the_cost_is_told_after_the_first_pieces(monkeypatch, capsys):

@@ -47,7 +47,7 @@ Scheduler = Annotated[
 ]
 Beside = Annotated[
     int,
-    typer.Option("--workers", min=1, help="Processes on this machine that full devices, or chips, are spread over."),
+    typer.Option("--workers", min=1, help="Processes on this machine that parts of the work are spread over."),
 ]
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 SpectralRadius = Annotated[float | None, typer.Option(help="Of the recurrent weights.")]

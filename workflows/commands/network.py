@@ -10,6 +10,7 @@ import typer
 from spinloom.device_models.errors import SpinloomError
 from spinloom.workflows.commands import (
     Baselines,
+    Beside,
     Bias,
     Density,
     Engine,
@@ -23,6 +24,7 @@ from spinloom.workflows.commands import (
     Out,
     PeriodResonances,
     PeriodTicks,
+    Scheduler,
     Seed,
     SpectralRadius,
     app,
@@ -280,6 +282,8 @@ def cosimulate(
     calibration: Annotated[
         Path | None, typer.Option(help="For --recalibrate: the set that its model was fitted to.")
     ] = None,
+    workers: Beside = 1,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Run a trained network with every node in full micromagnetics.
@@ -294,13 +298,20 @@ def cosimulate(
     from spinloom.device_models.engines import choose_engine
     from spinloom.networks.relaxation import WINDOW
     from spinloom.networks.store import PATTERNS
-    from spinloom.workflows.cosimulate import load_networks, verdict_generate, verdict_recognise
+    from spinloom.workflows.cosimulate import Elsewhere, load_networks, verdict_generate, verdict_recognise
     from spinloom.workflows.full_runs import How
     from spinloom.workflows.patterns import verdict_patterns
     from spinloom.workflows.recalibrate import recalibrate_files
+    from spinloom.workflows.settings import RECOGNISE
+    from spinloom.workflows.workers import Team
 
+    team = Team(workers, scheduler, oommf)
     how = How(method or "", WINDOW if window is None else window, node_limit, anyway, kick)
     (trained,), model = load_networks([network])
+    if trained.task != RECOGNISE and not team.alone:
+        raise SpinloomError(
+            "workers: are for networks that recognise; junctions of others exchange signals all the time"
+        )
     choice = choose_engine(engine, oommf)
     if trained.task == PATTERNS:
         if recalibrate or kick:
@@ -310,7 +321,8 @@ def cosimulate(
     if trained.task != "generate":
         if recalibrate or kick:
             raise SpinloomError("recalibrate and kick: are for networks that generate")
-        emit(verdict_recognise(trained, model, choice, trials, how, temperature), as_json)
+        elsewhere = Elsewhere(network, team)
+        emit(verdict_recognise(trained, model, choice, trials, how, temperature, elsewhere=elsewhere), as_json)
         return
     salvage = (out or network).with_name(f"{(out or network).stem}.partial.nc")
     rounds: dict[str, Any] = {}
