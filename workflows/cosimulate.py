@@ -12,6 +12,7 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
+from spinloom.networks.lost import MEND
 from spinloom.networks.record import judged, make_record, run_variables, save_record
 from spinloom.networks.reference import recorded
 from spinloom.networks.seeds import VERIFIES, stream
@@ -185,7 +186,11 @@ def _of_record(
 def _reduced(networks: list[TrainedNetwork], model: CalibratedModel, periods: int) -> FreeRun:
     """The same networks on reduced nodes, with the read-outs that were trained on these: a finish is for full ones."""
     weights, f, clock, washout = side_by_side([network.as_trained for network in networks])
-    return generate(model.scaled, weights, f, periods, washout, clock=clock, record="r")
+    run = generate(model.scaled, weights, f, periods, washout, clock=clock, record="r")
+    for network, lost in zip(networks, run.lost, strict=True):
+        if lost is not None:
+            say(f"{network.name} on reduced nodes: {lost.words}, washout included; {MEND}")
+    return run
 
 
 def _computed(
