@@ -12,6 +12,7 @@ from spinloom.device_models.card import DeviceCard, expect_cold
 from spinloom.device_models.drives import calibration_drive
 from spinloom.device_models.engines.embedded import EmbeddedEngine
 from spinloom.device_models.node import Engine
+from spinloom.device_models.scan import expect_finite, naming
 
 TICK = 1e-11
 """Every drive of a probe is held for as long (s)."""
@@ -118,6 +119,11 @@ def probe(card: DeviceCard, engine: Engine | None = None, progress: Callable[[fl
         of this card; the embedded engine if not given
     progress : callable, optional
         called with the share of the work just done
+
+    Raises
+    ------
+    DivergedError
+        naming drive and tick, where <m> is not finite
     """
     expect_cold(card, "the probe")
     tell = (lambda _: None) if progress is None else progress
@@ -131,9 +137,11 @@ def probe(card: DeviceCard, engine: Engine | None = None, progress: Callable[[fl
     batch = _batch(times, resonance)
     u = np.stack([drive for drive, _ in batch], axis=1)
     starts = np.stack([_turned(rest, k) if member == "twin" else rest for k, (_, member) in enumerate(batch)])
-    _, m = engine.play(
-        np.full(len(u), TICK), u, starts, (lambda n: tell(0.9 * n / len(u))) if progress is not None else None
-    )
+    with naming(lambda k: _named(*batch[k], times)):
+        _, m = engine.play(
+            np.full(len(u), TICK), u, starts, (lambda n: tell(0.9 * n / len(u))) if progress is not None else None
+        )
+        expect_finite(m)
     of = {member: [k for k, (_, name) in enumerate(batch) if name == member] for member in {b[1] for b in batch}}
     levels = _levels(u, m, of, times, m_rest, card)
     late = m[times.held - times.window : times.held]
@@ -200,7 +208,9 @@ class _Times:
 def _ring(engine: Engine) -> np.ndarray:
     """d<m>/du after a small step of the drive, (n_ticks, 3): half the difference of a step up and a step down."""
     n = round(RINGDOWN / TICK)
-    _, m = engine.play(np.full(n, TICK), np.tile([STEP, -STEP], (n, 1)))
+    with naming(lambda k: f"step of the drive to {[STEP, -STEP][k]:g} of J_max"):
+        _, m = engine.play(np.full(n, TICK), np.tile([STEP, -STEP], (n, 1)))
+        expect_finite(m)
     return (m[:, 0] - m[:, 1]) / (2 * STEP)
 
 
@@ -264,6 +274,18 @@ def _batch(times: _Times, resonance: float | None) -> list[tuple[np.ndarray, str
         for k, (amplitude, kind) in enumerate(TWINS)
     ]
     return drives + [(u, name) for name in ("random", "twin") for u in random]
+
+
+def _named(u: np.ndarray, member: str, times: _Times) -> str:
+    """What one drive of the batch is called."""
+    if member in ("random", "twin"):
+        return f"random drive of at most {np.abs(u).max():.2g} of J_max"
+    level = u[times.held - 1]
+    if member == "held":
+        return f"level {level:g} of J_max"
+    if member == "burst":
+        return f"burst at resonance, then level {level:g} of J_max"
+    return f"level {level:g} of J_max, entered from {member}1"
 
 
 def _turned(field: np.ndarray, k: int) -> np.ndarray:

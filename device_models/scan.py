@@ -6,7 +6,8 @@ Roll-outs, calibrations, networks and FORCE are each a tick function, handed to 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -227,15 +228,38 @@ def finite_only(pieces: list[np.ndarray]) -> Callable[[np.ndarray], None]:
     """
 
     def collect(m: np.ndarray) -> None:
-        place = first_not_finite(m)
-        if place is not None:
-            tick, device = sum(map(len, pieces)) + place[0], place[1]
-            raise DivergedError(
-                f"device {device}: its magnetisation is not finite from tick {tick} on; check the largest drive and "
-                "the material in its card, or take a shorter tick",
-                tick,
-                device,
-            )
+        expect_finite(m, sum(map(len, pieces)))
         pieces.append(m)
 
     return collect
+
+
+def expect_finite(m: np.ndarray, before: int = 0) -> None:
+    """Refuse <m> (ticks, devices, 3) that is not finite; ``before`` are the ticks that were done before.
+
+    Raises
+    ------
+    DivergedError
+        naming the tick and the device
+    """
+    place = first_not_finite(m)
+    if place is not None:
+        raise _diverged(f"device {place[1]}", before + place[0], place[1])
+
+
+@contextmanager
+def naming(name: Callable[[int], str]) -> Iterator[None]:
+    """Call the devices of a batch by what they are there for, where one of them leaves the finite numbers."""
+    try:
+        yield
+    except DivergedError as error:
+        raise _diverged(name(error.member), error.tick, error.member) from None
+
+
+def _diverged(what: str, tick: int, device: int) -> DivergedError:
+    return DivergedError(
+        f"{what}: its magnetisation is not finite from tick {tick} on; check the largest drive and the material in its "
+        "card, or take a shorter tick",
+        tick,
+        device,
+    )

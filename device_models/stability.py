@@ -10,6 +10,7 @@ import numpy as np
 from spinloom.device_models.card import DeviceCard
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Engine
+from spinloom.device_models.scan import expect_finite, naming
 
 DEVICES, DURATION, TICK = 8, 2.4e-9, 2e-11
 """How many devices are watched at rest, for how long (s), looked at so often (s)."""
@@ -62,10 +63,17 @@ def stability(
     Returns
     -------
     found : Stability
+
+    Raises
+    ------
+    DivergedError
+        naming device and tick, where <m> is not finite
     """
     ticks = round(DURATION / TICK)
     rest = engine.equilibria[0][card.geometry.mask()].mean(axis=0)
-    _, m = engine.play(np.full(ticks, TICK), np.zeros((ticks, DEVICES)), progress=progress, seed=seed)
+    with naming(lambda k: f"device {k} at rest at {card.conditions.temperature:g} K"):
+        _, m = engine.play(np.full(ticks, TICK), np.zeros((ticks, DEVICES)), progress=progress, seed=seed)
+        expect_finite(m)
     # Devices start from where they rest at 0 K, and have to become warm.
     late = m[ticks // 4 :]
     along = late @ rest / (rest @ rest)

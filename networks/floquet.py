@@ -19,9 +19,10 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import DivergedError, SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.networks.loop import LoopState, readout, run, start
+from spinloom.networks.lost import MEND, FirstLost
 from spinloom.networks.measures import GENERATES, RESTLESS
 from spinloom.networks.topology import Weights
 from spinloom.networks.trials import clock_ticks, generate, per_network
@@ -194,6 +195,8 @@ def examine(
     ------
     SpinloomError
         for several networks at once, nodes that JAX cannot trace, and a state too large for its matrix
+    DivergedError
+        naming node and tick, where there is no orbit: something is not finite with the target fed back
     """
     if weights.networks != 1 or not node.traceable:
         raise SpinloomError("floquet: expected a single network of reduced nodes")
@@ -202,6 +205,12 @@ def examine(
     many = {"target": np.tile(f, (_SETTLING, 1, 1)), "hold": np.ones(_SETTLING * len(f), bool)}
     long = clock_ticks(clock, weights, len(f), _SETTLING)
     state, record = jax.jit(partial(run, record="r"))(node, weights, **many, s=long, state=start(node, weights))
+    lost = FirstLost()
+    lost(record)
+    if lost.of_each[0] is not None:
+        raise DivergedError(
+            f"floquet: {lost.of_each[0].words} with the target fed back; {MEND}", lost.of_each[0].tick, 0
+        )
     forced_flow, x = period_map(node, weights, state, f, s, closed=False)
     if len(x) > _MOST:
         raise SpinloomError(f"floquet: expected at most {_MOST} numbers in the state of all nodes, got {len(x)}")

@@ -11,7 +11,8 @@ import numpy as np
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.device_models.scale import Scaled
-from spinloom.networks.loop import LoopState, simulate
+from spinloom.networks.loop import LoopState, Record, simulate
+from spinloom.networks.lost import FirstLost
 from spinloom.networks.measures import GENERATES, shape_error
 from spinloom.networks.seeds import stream
 from spinloom.networks.topology import Weights
@@ -67,7 +68,8 @@ def kick(
         of each network ``size``; ``shape_error_before``, over the last periods of the free run;
         ``shape_error_after``, of each period after the kick; ``periods_until_back``, how many passed
         before all that followed were within twice the error before (None: not so far);
-        ``returns``, whether the last period is within that, or within 0.1
+        ``returns``, whether the last period is within that, or within 0.1; ``lost``, in words which node is not
+        finite so many ticks after the kick, or None
 
     Raises
     ------
@@ -80,11 +82,16 @@ def kick(
     nodes = push(node, state.nodes, by)
     kicked = LoopState(nodes, jnp.asarray(node.observe(nodes)).reshape(S, N), state.z)
     target = np.zeros((periods * len(f), *f.shape[1:]))
-    free: dict[str, Any] = {"target": target, "hold": np.zeros(len(target), bool), "s": clock, "record": "z"}
+    free: dict[str, Any] = {"target": target, "hold": np.zeros(len(target), bool), "s": clock, "record": "r"}
     _, record = simulate(node, weights, **free, state=kicked, progress=progress)
+    lost = FirstLost()
+    r = np.asarray(kicked.r)[None]
+    lost(Record(r.sum(axis=2, keepdims=True), r))
+    lost(record)
     before = shape_error(z[-_BEFORE * len(f) :], f)
     after = np.stack([shape_error(part, f) for part in np.split(record.z, periods)])
-    return [_result(float(before[k]), after[:, k]) for k in range(S)]
+    told = [None if one is None else one.words for one in lost.of_each]
+    return [{**_result(float(before[k]), after[:, k]), "lost": told[k]} for k in range(S)]
 
 
 def _result(before: float, after: np.ndarray) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.networks.loop import Record, simulate
+from spinloom.networks.lost import FirstLost, Lost
 from spinloom.networks.measures import shape_error
 from spinloom.networks.seeds import TRIMS
 from spinloom.networks.topology import Weights
@@ -190,6 +191,8 @@ class Chosen(NamedTuple):
         the pattern that each period is nearest to
     record : Record
         of the free run
+    lost : tuple of Lost or None
+        as of :class:`spinloom.networks.trials.FreeRun`
     """
 
     z: np.ndarray
@@ -197,6 +200,7 @@ class Chosen(NamedTuple):
     error: np.ndarray
     nearest: np.ndarray
     record: Record
+    lost: tuple[Lost | None, ...] = ()
 
     @property
     def late(self) -> np.ndarray:
@@ -230,6 +234,7 @@ def choose(
     record: str = "z",
     progress: Progress = None,
     watch: Callable[[Record], None] | None = None,
+    names: Sequence[str] = (),
 ) -> Chosen:
     """From equilibrium, a washout with the first pattern fed back, then a free run through tours of all switches.
 
@@ -248,6 +253,8 @@ def choose(
         what of the free run is kept
     progress, watch : callable, optional
         as of :func:`spinloom.networks.loop.simulate`
+    names : sequence of str, optional
+        of the networks, where one that leaves the finite numbers ends the run
 
     Returns
     -------
@@ -257,15 +264,19 @@ def choose(
     washout = WASHOUT * ticks
     target = np.concatenate([np.tile(patterns[asked.which[0]], (WASHOUT, 1)), asked.target])
     s = np.concatenate([np.full(washout, asked.s[0]), asked.s])
-    how: dict[str, Any] = {"seed": seed, "record": record, "progress": progress, "watch": watch}
+    lost = FirstLost()
+    how: dict[str, Any] = {"seed": seed, "record": record, "progress": progress, "watch": lost.beside(watch)}
     _, kept = simulate(
         node,
         weights,
         target=np.repeat(target[:, None], weights.networks, axis=1),
         hold=np.arange(len(target)) < washout - 1,
         s=_for_all(s, weights),
+        names=names,
         **how,
     )
+    if watch is None:
+        lost(kept)
     free = Record(*(None if x is None else x[washout:] for x in kept))
     periods = free.z.reshape(-1, ticks, *free.z.shape[1:])
     against = np.stack([_each_period(periods, pattern) for pattern in patterns])  # (P, n_periods, S)
@@ -273,7 +284,9 @@ def choose(
     to = asked.which[::dwell]
     shape = (len(to), dwell, weights.networks)
     nearest = against.argmin(axis=0).reshape(shape)
-    return Chosen(free.z, np.column_stack([np.roll(to, 1), to]), error.reshape(shape), nearest, free)
+    return Chosen(
+        free.z, np.column_stack([np.roll(to, 1), to]), error.reshape(shape), nearest, free, tuple(lost.of_each)
+    )
 
 
 def _each_period(periods: np.ndarray, pattern: np.ndarray) -> np.ndarray:

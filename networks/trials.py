@@ -12,6 +12,7 @@ import numpy as np
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.networks.loop import Record, readout, simulate
+from spinloom.networks.lost import FirstLost, Lost
 from spinloom.networks.measures import free_run_error, phase_drift, shape_error
 from spinloom.networks.tasks import CLASSES, inputs
 from spinloom.networks.topology import Weights
@@ -34,12 +35,16 @@ class FreeRun:
         of the free run
     state : object
         at the end
+    lost : tuple of Lost or None
+        where each network left the finite numbers, in ticks from the start of the washout; its node is known where
+        signals were kept or watched
     """
 
     z: np.ndarray
     f: np.ndarray
     record: Record
     state: Any = None
+    lost: tuple[Lost | None, ...] = ()
 
     @property
     def nrmse(self) -> np.ndarray:
@@ -158,10 +163,13 @@ def generate(
     target = np.tile(f, (washout + periods, 1, 1))
     hold = np.arange(len(target)) < washout * len(f) - 1
     s = clock_ticks(clock, weights, len(f), washout + periods)
-    how: dict[str, Any] = {"seed": seed, "record": record, "progress": progress, "watch": watch}
+    lost = FirstLost()
+    how: dict[str, Any] = {"seed": seed, "record": record, "progress": progress, "watch": lost.beside(watch)}
     state, kept = solve(node, weights, target=target, hold=hold, s=s, **how)
+    if watch is None:
+        lost(kept)
     free = Record(*(None if x is None else x[washout * len(f) :] for x in kept))
-    return FreeRun(free.z, f, free, state)
+    return FreeRun(free.z, f, free, state, tuple(lost.of_each))
 
 
 @dataclass(frozen=True)
@@ -173,7 +181,7 @@ class Recognition:
     features : (S, T, N) or (S, T, 2 N) ndarray
         node signals averaged over the last periods, and their squares, if asked for
     classes, answers : (S, T) int ndarray
-        what was fed in, what was recognised
+        what was fed in, what was recognised; -1 in a trial that is not finite
     """
 
     features: np.ndarray
@@ -186,9 +194,10 @@ class Recognition:
         return (self.classes == self.answers).mean(axis=1)
 
     def confusion(self) -> np.ndarray:
-        """Trials by (true class, answer), summed over networks."""
+        """Trials by (true class, answer), summed over networks; those without an answer are left out."""
         table = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)
-        np.add.at(table, (self.classes.ravel(), self.answers.ravel()), 1)
+        answered = self.answers >= 0
+        np.add.at(table, (self.classes[answered], self.answers[answered]), 1)
         return table
 
 
@@ -287,11 +296,14 @@ def _averages(
         record = "z" if begin < settling else "r"
         state, kept = simulate(node, weights, **forced, state=state, record=record, **options)
         if record == "r":
-            means.append((kept.r.mean(axis=0), (kept.r**2).mean(axis=0)))
-    signals, squares = np.mean(means, axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                means.append((kept.r.mean(axis=0), (kept.r**2).mean(axis=0)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        signals, squares = np.mean(means, axis=0)
     return signals, squares
 
 
 def classify(w_out: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """The class that the read-out names: (S, K, F + 1) of F features, (S, F) -> (S,) int."""
-    return np.asarray(readout(w_out, features)).argmax(axis=-1)
+    """The class that the read-out names: (S, K, F + 1) of F features, (S, F) -> (S,) int; -1 where it is not finite."""
+    scores = np.asarray(readout(w_out, features))
+    return np.where(np.isfinite(scores).all(axis=-1), scores.argmax(axis=-1), -1)

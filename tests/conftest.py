@@ -301,6 +301,43 @@ class Plain:
         return np.array(self.node.moment(state))
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["node"], meta_fields=["fails", "device"])
+@dataclass(frozen=True)
+class Losing:
+    """Any traceable node, of which one device of the batch is no longer seen from the end of some tick on."""
+
+    node: Any
+    fails: int
+    device: int
+
+    traceable = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+    def start(
+        self, n: int, seed: int = 0, devices: Any = None, progress: Callable[[int], None] | None = None
+    ) -> tuple[Any, Any]:
+        return jnp.zeros((), int), self.node.start(n, seed, devices)
+
+    def step(self, state: tuple[Any, Any], inputs: Any) -> tuple[Any, Any]:
+        return state[0] + 1, self.node.step(state[1], inputs)
+
+    def observe(self, state: tuple[Any, Any]) -> Any:
+        signal = jnp.asarray(self.node.observe(state[1]))
+        gone = (state[0] > self.fails) & (jnp.arange(len(signal)) == self.device)
+        return jnp.where(gone, jnp.nan, signal)
+
+    def moment(self, state: tuple[Any, Any]) -> Any:
+        return self.node.moment(state[1])
+
+
+@pytest.fixture
+def make_losing() -> Callable[[Any, int, int], Losing]:
+    """A node that loses one device, from a node, a tick and the device's place in the batch."""
+    return Losing
+
+
 def low_pass_of(*shares: float, channels: tuple[str, ...] = ("drive",)) -> LowPass:
     return LowPass(jnp.array(shares), channels=channels)
 

@@ -14,6 +14,7 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError, UnfinishedError
 from spinloom.device_models.node import Engine
+from spinloom.networks.lost import MEND
 from spinloom.networks.record import judged, make_record, run_variables, save_record
 from spinloom.networks.reference import recorded
 from spinloom.networks.seeds import VERIFIES, stream
@@ -190,7 +191,11 @@ def _of_record(
 def _reduced(networks: list[TrainedNetwork], model: CalibratedModel, periods: int) -> FreeRun:
     """The same networks on reduced nodes, with the read-outs that were trained on these: a finish is for full ones."""
     weights, f, clock, washout = side_by_side([network.as_trained for network in networks])
-    return generate(model.scaled, weights, f, periods, washout, clock=clock, record="r")
+    run = generate(model.scaled, weights, f, periods, washout, clock=clock, record="r")
+    for network, lost in zip(networks, run.lost, strict=True):
+        if lost is not None:
+            say(f"{network.name} on reduced nodes: {lost.words}, washout included; {MEND}")
+    return run
 
 
 def _computed(
@@ -319,7 +324,7 @@ class Elsewhere(NamedTuple):
         weights = [one["trials"] for one in found]
         return {
             **found[0],
-            "accuracy_full": float(np.trace(confusion) / confusion.sum()),
+            "accuracy_full": float(np.trace(confusion) / trials),
             "trials": trials,
             "confusion": confusion.tolist(),
             "outside_share": float(np.average([one["outside_share"] for one in found], weights=weights)),

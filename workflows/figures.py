@@ -78,6 +78,29 @@ def rollout(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
 
 
 @_styled
+def outputs(record: xr.Dataset, periods: int = 4) -> Figure:
+    """Outputs of the first network in closed loop, beside its target: the first periods of the free run."""
+    f = record["f"].values[:, 0]
+    rows = slice(0, min(periods * len(f), record.sizes["tick"]))
+    t = 1e9 * record["t"].values[rows]
+    figure, axes = _figure(7.2, 2.4)
+    axis = axes[0, 0]
+    target = np.tile(f, (-(-len(t) // len(f)), 1))[: len(t)]
+    for values, colour, name, width in (
+        (target, TARGET, "target", 3.0),
+        (record["z_reduced"].values[rows, 0], REDUCED, "reduced", 1.4),
+        (record["z_full"].values[rows, 0], FULL, f"full ({record.attrs['engine']})", 0.8),
+    ):
+        # Of a network that diverged what can be drawn.
+        shown = np.where(np.abs(values) < 1e3, values, np.nan)
+        lines = axis.plot(t, shown, color=colour, lw=width)
+        lines[0].set_label(name)
+    axis.set(xlabel="t in free run (ns)", ylabel="output z (1)")
+    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
+    return figure
+
+
+@_styled
 def measured(dataset: xr.Dataset, model: CalibratedModel) -> Figure:
     """The best and the worst held-out trace: the measured signal, the predicted one, and their difference."""
     told = json.loads(dataset.attrs["measured"])

@@ -258,8 +258,13 @@ def _kicked(
     s = None if clock is None else np.tile(clock, (KICK_PERIODS, 1))
     with progress(what, KICK_PERIODS * len(result.f)) as advance:
         kicks = kick(node, weights, result.f, result.state, result.z, clock=s, progress=advance)
-    for one, kicked in zip(found, kicks, strict=True):
+    for network, one, kicked in zip(networks, found, kicks, strict=True):
         one["kick"] = kicked
+        if kicked["lost"]:
+            say(
+                f"{network.name}, kicked: {kicked['lost']}, counted from the kick; its figures before the kick are "
+                "kept: take a shorter tick, or leave the kick out"
+            )
 
 
 def foretold(advance: Callable[[float], None], what: str, total: float) -> Callable[[float], None]:

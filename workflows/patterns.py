@@ -12,6 +12,7 @@ from spinloom.device_models import files
 from spinloom.device_models.engines import Choice, choose_engine, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
+from spinloom.networks.lost import MEND
 from spinloom.networks.measures import GENERATES, GENERATES_WARM
 from spinloom.networks.patterns import WASHOUT, Chosen, choose, learn_patterns, levels, tour
 from spinloom.networks.seeds import JUDGES, VERIFIES
@@ -121,7 +122,9 @@ def told(chosen: Chosen, names: list[str], period_s: float, warm: bool) -> Resul
     words = (
         f"{len(late)} switches: NRMSE {late.max():.2g} after the worst ({worst}), {np.median(late):.2g} in the median"
     )
-    if unsettled:
+    if chosen.lost and chosen.lost[0] is not None:
+        words += f"; {chosen.lost[0].words}, washout included; {MEND}"
+    elif unsettled:
         words += f"; {unsettled} do not settle within {bound:g}"
     else:
         words += f"; all settle within {slowest:g} periods ({1e9 * slowest * period_s:.3g} ns)"
@@ -206,6 +209,7 @@ def verdict_patterns(
                 seed=VERIFIES,
                 progress=bar,
                 watch=watch,
+                names=[network.name],
             )
     beside = choose(reduced(model, temperature), network.weights, f, tours, dwell, seed=JUDGES)
     model.region.warn(watch.outside_of_all, f"{network.name} in full micromagnetics")

@@ -17,9 +17,10 @@ from spinloom.networks.fluctuations import FIGURES
 from spinloom.networks.record import COMPARED_PERIODS, load_record
 from spinloom.reduced_models.model import load_model
 from spinloom.reduced_models.region import WARN_SHARE
+from spinloom.workflows import figures
 from spinloom.workflows.page import device_plots
 from spinloom.workflows.page.closed_loop import MOST_NOISES, closed_loop
-from spinloom.workflows.page.frame import render, write
+from spinloom.workflows.page.frame import as_picture, render, write
 from spinloom.workflows.summary import CHIP
 
 
@@ -75,6 +76,7 @@ def draw_report(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
         plots,
         s=summary,
         loop_of=loop,
+        picture=None if record is None else as_picture(figures.outputs(first_chip(record))),
         trajectories=kept,
         most_noises=MOST_NOISES,
         noises_left_out=noises if noises > MOST_NOISES else 0,

@@ -172,7 +172,13 @@ def _page(sweep: Sweep, table: Path) -> Path | None:
     figures = [name for name in points if name not in ("point", "error", *sweep.fields)]
     name = str(sweep.experiment.get("name", "sweep"))
     try:
-        text = sweep_page(points.replace([math.inf, -math.inf], math.nan), sweep.fields, figures, name)
+        text = sweep_page(
+            points.replace([math.inf, -math.inf], math.nan),
+            sweep.fields,
+            figures,
+            name,
+            kept=[table.with_suffix(".csv").name, table.name],
+        )
     except SpinloomError as why:
         say(f"no page: {why}")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from spinloom.device_models import files
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
+from spinloom.networks.loop import Record
+from spinloom.networks.lost import MEND, FirstLost, Lost
 from spinloom.networks.measures import GENERATES, GENERATES_WARM, RESTLESS, against_chance, mean_error
 from spinloom.networks.seeds import JUDGES, stream
 from spinloom.networks.series import CLOCK, Demand, demand, figures, warning
@@ -64,9 +67,10 @@ def learn_generate(
         ``task, seed, nrmse, nrmse_mean, shape_error, phase_drift_per_period, periods, washouts, period_s,
         outside_share``; errors are the largest over the washouts, the drift is the one of the
         worst NRMSE, and None where the output does not oscillate; ``nrmse_mean``, the error of the
-        average period; ``nrmse_taught``, that of the ridge read-out while the target itself feeds
-        back; ``generates``, and in ``words`` why not and what to change; of the series ``band_hz,
-        variance_beyond, still_share`` (:func:`spinloom.networks.series.demand`)
+        average period; ``lost``, where a free run is not finite (:func:`judge`); ``nrmse_taught``,
+        that of the ridge read-out while the target itself feeds back; ``generates``, and in
+        ``words`` why not and what to change; of the series ``band_hz, variance_beyond,
+        still_share`` (:func:`spinloom.networks.series.demand`)
     """
     f = targets([task for task, _ in jobs], settings.ticks(model)) if f is None else f
     ticks = len(f)
@@ -124,6 +128,8 @@ def words(result: dict[str, Any], restless: float, clocked: bool) -> str:
     told = f"NRMSE {error:.2g} in free run, {taught:.2g} with the target fed back"
     if result["generates"]:
         return f"{name} is generated ({told})"
+    if result.get("lost"):
+        return f"{name} is not generated ({told}): {result['lost']}; {MEND}"
     if restless > RESTLESS:
         return (
             f"{name} is not generated ({told}): the network sings, it does not repeat itself even with the target fed "
@@ -151,6 +157,8 @@ def warm_words(result: dict[str, Any]) -> str:
     told = f"NRMSE {error:.2g} in free run, {mean:.2g} of its average period"
     if result["generates"]:
         return f"{name} is generated ({told})"
+    if result.get("lost"):
+        return f"{name} is not generated ({told}): {result['lost']}; {MEND}"
     if result["shape_error"] < 0.5 * error:
         return f"{name} is not generated ({told}): it keeps its shape and loses its time; give it a clock ({CLOCK})"
     if mean < 0.5 * error:
@@ -223,7 +231,8 @@ def judge(
     Returns
     -------
     figures : list of dict
-        of each network ``nrmse, nrmse_mean, shape_error, phase_drift_per_period, periods, washouts``
+        of each network ``nrmse, nrmse_mean, shape_error, phase_drift_per_period, periods, washouts``; ``lost``, in
+        words where it is not finite in the first free run that is not, else None; its node only if there is a ``watch``
     """
     periods, ticks = settings.free_periods, len(f)
     how: dict[str, Any] = {"watch": watch, "clock": settings.topology.clock_period(ticks)}
@@ -236,6 +245,13 @@ def judge(
     shape, drift = np.stack([run.shape_error for run in runs]), np.stack([run.phase_drift for run in runs])
     mean = np.stack([mean_error(run.z, run.f) for run in runs])
     worst = nrmse.argmax(axis=0)
+    lost = [
+        [
+            one and f"{one.words}, counted from the start of {washout} periods of washout"
+            for washout, one in zip(settings.washouts, of_each, strict=True)
+        ]
+        for of_each in zip(*(run.lost for run in runs), strict=True)
+    ]
     return [
         {
             "nrmse": float(nrmse[worst[k], k]),
@@ -244,6 +260,7 @@ def judge(
             "phase_drift_per_period": None if np.isnan(drift[worst[k], k]) else float(drift[worst[k], k]),
             "periods": periods,
             "washouts": list(settings.washouts),
+            "lost": next((told for told in lost[k] if told), None),
         }
         for k in range(weights.networks)
     ]
@@ -320,8 +337,11 @@ def train_recognise(
     with told as advance:
         for seed in seeds:
             weights = on_devices(model, draw(settings.topology, [seed], len(CLASSES)))
-            watch = Watch(model.region, model.scale.reach, ticks * settings.test_trials * weights.nodes)
-            weights, test = listen(model.scaled, weights, settings, period, seed, advance, watch)
+            watch, lost = (
+                Watch(model.region, model.scale.reach, ticks * settings.test_trials * weights.nodes),
+                FirstLost(),
+            )
+            weights, test = listen(model.scaled, weights, settings, period, seed, advance, lost.beside(watch))
             model.region.warn(watch.outside_of_all, f"recognise, seed {seed}")
             networks.append(weights)
             tests.append(test)
@@ -333,7 +353,7 @@ def train_recognise(
                     "periods": settings.periods,
                     "period_s": period * model.tick,
                     "outside_share": watch.outside_of_all,
-                    **_recognised(test),
+                    **_recognised(test, lost.of_each),
                 }
             )
     return Weights.stack(networks), tests, results
@@ -346,7 +366,7 @@ def listen(
     period: int,
     seed: int,
     progress: Progress = None,
-    watch: Watch | None = None,
+    watch: Callable[[Record], None] | None = None,
 ) -> tuple[Weights, Recognition]:
     """Train a network's classifier on the trials of a seed, and test it on others.
 
@@ -381,11 +401,23 @@ def listen(
     return weights, recognise(node, weights, trials=settings.test_trials, rng=second, watch=watch, seed=JUDGES, **how)
 
 
-def _recognised(test: Recognition) -> dict[str, Any]:
+def lost_trials(of_each: Sequence[Lost | None]) -> str:
+    """In words, which trials of a network were not finite, and where the first of them; empty if none."""
+    gone = [(trial, one) for trial, one in enumerate(of_each) if one is not None]
+    if not gone:
+        return ""
+    trial, first = gone[0]
+    return f"{len(gone)} of {len(of_each)} trials have no answer: in trial {trial} {first.words}; {MEND}"
+
+
+def _recognised(test: Recognition, of_each: Sequence[Lost | None]) -> dict[str, Any]:
     """Answers against guessing, in figures and in words."""
     right, trials = int((test.classes == test.answers).sum()), test.classes.size
     result = against_chance(right, trials, len(CLASSES))
     told = f"{right} of {trials} right (95 %: {result['accuracy_low']:.0%} to {result['accuracy_high']:.0%})"
+    lost = lost_trials(of_each)
+    if lost:
+        return {**result, "words": f"{told}; {lost}"}
     if result["above_chance"]:
         return {**result, "words": f"{told}; guessing gives {result['chance']:.0%}"}
     return {

@@ -7,7 +7,9 @@ noise does to the output, over several seeds of it: error, shape, amplitude and 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,22 @@ from spinloom.device_models.engines import Choice, open_engine
 from spinloom.device_models.errors import SpinloomError
 from spinloom.device_models.node import Node
 from spinloom.networks.fluctuations import fluctuations, interval, summary
-from spinloom.networks.loop import Record
+from spinloom.networks.loop import Record, simulate
+from spinloom.networks.lost import MEND, FirstLost, Lost
 from spinloom.networks.measures import GENERATES_WARM, against_chance
 from spinloom.networks.record import make_record, save_unfinished
 from spinloom.networks.seeds import FORETELLS, VERIFIES, stream
 from spinloom.networks.store import TrainedNetwork
 from spinloom.networks.tasks import CLASSES
 from spinloom.networks.together import Together
-from spinloom.networks.trials import FreeRun, generate, recognise
+from spinloom.networks.trials import FreeRun, Recognition, generate, recognise
 from spinloom.reduced_models.model import CalibratedModel
 from spinloom.reduced_models.node import ReducedNode
 from spinloom.reduced_models.region import Watch
 from spinloom.reduced_models.warmed import warmed
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.full_runs import How, foretold
+from spinloom.workflows.train import lost_trials
 
 SEEDS = 4
 """Of the noise, in full micromagnetics."""
@@ -102,7 +106,7 @@ def warm_compare(
     washout = networks[0].washouts[0]
     # A finish is for full nodes: reduced ones have the read-outs that were trained on them.
     trained = Together.of([network.as_trained for network in networks])
-    guess = _guessed(reduced(model, temperature), trained, periods, washout)
+    guess = _guessed(reduced(model, temperature), [n.name for n in networks], trained, periods, washout)
     full, seen, attributes = _full(networks, group, model, choice, periods, how, salvage, temperature, seeds)
     record = _record(networks, model, {"full": full, "reduced": guess}).assign_attrs(attributes)
     outside = [float(share) for share in group.of_each(seen, axis=0)]
@@ -180,7 +184,8 @@ def foretell(networks: list[TrainedNetwork], model: CalibratedModel, temperature
     generators = [network.as_trained for network in networks if network.task == "generate"]
     found: dict[str, Any] = {}
     if generators:
-        several = _guessed(node, Together.of(generators), FORETOLD_PERIODS, generators[0].washouts[0])
+        names = [network.name for network in generators]
+        several = _guessed(node, names, Together.of(generators), FORETOLD_PERIODS, generators[0].washouts[0])
         for k, network in enumerate(generators):
             figures = fluctuations(*several.of_network(k))
             found[network.name] = {name: interval(values) for name, values in figures.items()}
@@ -195,8 +200,18 @@ def foretell(networks: list[TrainedNetwork], model: CalibratedModel, temperature
 
 
 def _foretold_answers(node: Node, network: TrainedNetwork) -> dict[str, Any]:
-    trials, rng = FORETOLD_TRIALS, stream(network.settings.get("seed", 0), "full trials")
-    test = recognise(node, network.weights, trials=trials, **network.listening, rng=rng, seed=FORETELLS)
+    trials = FORETOLD_TRIALS
+
+    def listened(watch: FirstLost | None) -> Recognition:
+        rng = stream(network.settings.get("seed", 0), "full trials")
+        how: dict[str, Any] = {**network.listening, "rng": rng, "seed": FORETELLS, "watch": watch}
+        return recognise(node, network.weights, trials=trials, **how)
+
+    test = listened(None)
+    if (test.answers < 0).any():
+        lost = FirstLost()
+        listened(lost)
+        say(f"{network.name} on reduced nodes: {lost_trials(lost.of_each)}")
     right = int((test.classes == test.answers).sum())
     return {"accuracy": right / trials, "trials": trials, **against_chance(right, trials, len(CLASSES))}
 
@@ -252,16 +267,33 @@ class Several:
         return z, np.repeat(self.f[:, k : k + 1], z.shape[1], axis=1)
 
 
-def _guessed(node: Node, group: Together, periods: int, washout: int) -> Several:
-    """What reduced nodes do."""
+def _guessed(node: Node, names: list[str], group: Together, periods: int, washout: int) -> Several:
+    """What reduced nodes do with networks of these names; where one is not finite is said."""
 
     def go(times: int, record: str) -> FreeRun:
         batch = group.repeated(times)
         how: dict[str, Any] = {"clock": batch.clock, "seed": FORETELLS, "record": record}
         return generate(node, batch.weights, batch.f, periods, washout, **how)
 
+    many = go(REDUCED_SEEDS, "z")
+    if any(many.lost):
+        # The same again, for the nodes: signals of so many are kept only if one of them is lost.
+        _tell_lost(names, group, go(REDUCED_SEEDS, "r").lost)
     # A device's noise does not depend on the batch, so that the first of many is the one alone.
-    return _several(group, [go(REDUCED_SEEDS, "z").z], go(1, "r").record)
+    return _several(group, [many.z], go(1, "r").record)
+
+
+def _tell_lost(names: list[str], group: Together, lost: Sequence[Lost | None]) -> None:
+    """Say of each network in how many noises it is not finite, and where in the first of them."""
+    groups = group.weights.networks
+    for name, of in zip(names, group.place[:, 0], strict=True):
+        gone = [(seed, one) for seed, one in enumerate(lost[of::groups]) if one is not None]
+        if gone:
+            seed, first = gone[0]
+            say(
+                f"{name} on reduced nodes: not finite under {len(gone)} of {len(lost) // groups} noises: under noise "
+                f"{seed} {first.words}, washout included; {MEND}"
+            )
 
 
 def _several(group: Together, pieces: list[np.ndarray], first: Record) -> Several:
@@ -295,6 +327,7 @@ def _full(
         found: list[np.ndarray] = []
         nodes = batch.weights.networks * batch.weights.nodes
         watch = Watch(model.region, model.scale.reach, ticks * nodes * seeds // together)
+        members = _members(networks, group)
         what = f"{names}: {nodes} junctions in {engine.name} micromagnetics at {temperature:g} K"
 
         def see(piece: Record) -> None:
@@ -306,9 +339,10 @@ def _full(
             with progress(what, ticks * seeds // together) as bar:
                 advance = foretold(bar, what, ticks * seeds // together)
                 for k in range(0, seeds, together):
+                    called = [f"{member}, noise {k + seed}" for seed in range(together) for member in members]
                     run = generate(
                         model.scale.of(engine.node), batch.weights, batch.f, periods, washout, advance,
-                        clock=batch.clock, seed=VERIFIES + k, watch=see,
+                        clock=batch.clock, seed=VERIFIES + k, watch=see, solve=partial(simulate, names=called),
                     )  # fmt: skip
                     found.append(run.z)
         except BaseException:
@@ -321,6 +355,14 @@ def _full(
     whole = Record(*(np.concatenate(parts)[washout * len(group.f) :] for parts in zip(*firsts, strict=True)))
     shares = np.mean(np.reshape(watch.outside, (-1, group.weights.networks)), axis=0)
     return _several(group, found, whole), shares, attributes
+
+
+def _members(networks: list[TrainedNetwork], group: Together) -> list[str]:
+    """What each network of a group is called: by all that share its nodes."""
+    return [
+        " and ".join(network.name for network, of in zip(networks, group.place[:, 0], strict=True) if of == k)
+        for k in range(group.weights.networks)
+    ]
 
 
 def _record(networks: list[TrainedNetwork], model: CalibratedModel, runs: dict[str, Several]) -> xr.Dataset:

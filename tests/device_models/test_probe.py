@@ -11,7 +11,9 @@ from scipy.constants import elementary_charge, hbar, mu_0
 
 from spinloom.device_models import probe as probing
 from spinloom.device_models.engines.embedded import EmbeddedEngine
+from spinloom.device_models.errors import DivergedError
 from spinloom.device_models.probe import LEVELS, PAST, TWINS, probe, ringing
+from spinloom.device_models.scan import expect_finite
 
 T = 1e-11 * np.arange(400)
 
@@ -118,3 +120,35 @@ def test_twins_that_part_and_layers_that_switch_are_seen(found, coarse_card, mon
     assert result.J_max == pytest.approx(0.3 * coarse_card.torque.J_max)
     assert result.resonance is None
     assert result.period is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "device", "told"),
+    [
+        (0, 1, "step of the drive to -0.02 of J_max"),
+        (1, 4, "level 0.3 of J_max"),
+        (1, 5, "burst at resonance, then level 0.3 of J_max"),
+        (1, 28, "level -0.75 of J_max, entered from [+]1"),
+        (1, 41, "level 0.75 of J_max, entered from -1"),
+        (1, 42, "random drive of at most 1 of J_max"),
+    ],
+)
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_drive_under_which_a_device_is_lost_is_named(coarse_card, monkeypatch, batch, device, told, raises):
+    """Whether the engine looks itself or not."""
+    engine = EmbeddedEngine(coarse_card, probing.TICK)
+    played = []
+
+    def play(durations, inputs, fields=None, progress=None):
+        m = np.tile([0.0, 1.0, 0.0], (*inputs.shape, 1))
+        if len(played) == batch:
+            m[7:, device] = np.nan
+            if raises:
+                expect_finite(m)
+        played.append(len(m))
+        return None, m
+
+    monkeypatch.setattr(engine, "play", play)
+    with pytest.raises(DivergedError, match=f"^{told}: its magnetisation is not finite from tick 7 on; ") as caught:
+        probe(coarse_card, engine)
+    assert (caught.value.tick, caught.value.member) == (7, device)

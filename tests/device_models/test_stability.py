@@ -11,7 +11,7 @@ from scipy.constants import Boltzmann
 from spinloom.device_models import stability as module
 from spinloom.device_models.card import MU0
 from spinloom.device_models.engines.demag import demag_factors
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import DivergedError, SpinloomError
 from spinloom.device_models.stability import DEVICES, DURATION, TICK, expect_stable, stability
 
 
@@ -62,3 +62,14 @@ def test_a_layer_is_measured_by_its_length_at_rest(large_card):
     assert found.along == pytest.approx(0.6)
     assert found.signal == pytest.approx(0)
     assert found.stable
+
+
+def test_a_device_that_is_lost_is_named_and_is_not_called_unstable(large_card):
+    m = np.tile([0.0, 0.9, 0.0], (round(DURATION / TICK), DEVICES, 1))
+    m[4:, 3] = np.nan
+    rest = np.tile([0.0, 1.0, 0.0], (1, 2, 2, 1, 1))
+    engine = SimpleNamespace(equilibria=rest, play=lambda *_, **__: (None, m))
+    with pytest.raises(
+        DivergedError, match="^device 3 at rest at 300 K: its magnetisation is not finite from tick 4 on"
+    ):
+        stability(large_card.at(300), engine)

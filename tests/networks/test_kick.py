@@ -91,3 +91,25 @@ def test_nodes_that_live_elsewhere_cannot_be_kicked(plain_low_pass):
     assert not can_be_kicked(plain_low_pass)
     with pytest.raises(SpinloomError, match="cannot be turned; use --engine embedded"):
         push(Scale().of(plain_low_pass), plain_low_pass.start(2), np.zeros((2, 3)))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["node"], meta_fields=[])
+@dataclass(frozen=True)
+class Fragile(Soft):
+    """One that does not survive it where it is the third of the second network."""
+
+    def push(self, state, by):
+        return state._replace(x=(state.x + by[:, 0]).at[TOPOLOGY.nodes + 2].set(np.inf))
+
+
+def test_a_node_that_a_kick_breaks_is_named_and_the_other_network_is_judged(low_pass):
+    f = target("sine", 30)
+    node = Scale(spread=0.5).of(Fragile(low_pass))
+    weights = train(node, draw(TOPOLOGY, [0, 1]), f, HOW)
+    free = generate(node, weights, f, periods=8, washout=3)
+    fine, broken = kick(node, weights, free.f, free.state, free.z)
+    assert fine["lost"] is None
+    assert fine["returns"] in (True, False)
+    assert np.isfinite(fine["shape_error_after"]).all()
+    assert broken["lost"] == "node 2 is not finite from tick 0 on"
+    assert not broken["returns"]

@@ -17,12 +17,12 @@ import xarray as xr
 from spinloom.device_models import files
 from spinloom.device_models.engines import choose_engine
 from spinloom.device_models.errors import DivergedError, SpinloomError
-from spinloom.networks.store import TrainedNetwork
+from spinloom.networks.store import TrainedNetwork, load_network
 from spinloom.networks.topology import Topology, draw
 from spinloom.reduced_models.model import load_model
-from spinloom.workflows import console, failures, full_runs
+from spinloom.workflows import console, cosimulate, failures, full_runs, train
 from spinloom.workflows.full_runs import How, run_full
-from spinloom.workflows.settings import load_experiment
+from spinloom.workflows.settings import GenerateSettings, RecogniseSettings, load_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 TICKS = 6
@@ -83,6 +83,89 @@ def test_a_verdict_that_diverges_names_network_node_and_tick_and_keeps_the_rest(
     kept = xr.load_dataset(salvage, engine="h5netcdf")
     assert kept["r_stopped"].shape == (20, 2, 3)
     assert np.isfinite(kept["r_stopped"]).all()
+
+
+@pytest.fixture
+def losing(monkeypatch, make_losing):
+    """Lets device 5 be lost in tick 30 of whatever a stage runs by a function of its own."""
+
+    def lose(module, name):
+        run = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda node, *rest, **how: run(make_losing(node, 30, 5), *rest, **how))
+
+    return lose
+
+
+AT_REST = {"spectral_radius": 0.3, "bias": 0.5, "gain": 0.7}
+SHORT = ("--nodes", 8, "--period-ticks", 24, "--free-periods", 3, "--washouts", "2,1", "--json")
+QUICK = ("--teacher-periods", 12, "--force-periods", 4, "--trim-rounds", 1, "--trim-periods", 4, "--tries", 1)
+
+
+@pytest.mark.filterwarnings("ignore::spinloom.reduced_models.region.OutsideCalibration")
+def test_a_free_run_of_reduced_nodes_that_diverges_is_told_with_tick_and_node_and_its_network_is_kept(
+    spinloom, losing, coarse_model_path, tmp_path
+):
+    losing(train, "generate")
+    out = tmp_path / "sine.nc"
+    outcome = spinloom(
+        "train", "generate", "--task", "sine", "--model", coarse_model_path, "--out", out, *SHORT, *QUICK
+    )
+    assert outcome.code == 0, outcome.err
+    lost = "node 5 is not finite from tick 30 on, counted from the start of 2 periods of washout"
+    assert outcome.json["lost"] == lost
+    assert outcome.json["nrmse"] is None
+    assert outcome.json["words"].startswith("sine is not generated (NRMSE inf in free run")
+    assert (
+        f"{lost}; the reduced model is wrong where this network goes: fit with a smaller --reach"
+        in outcome.json["words"]
+    )
+    network, _ = load_network(out)
+    assert np.isfinite(network.weights.w_out).all()
+    assert network.settings["reached"]["lost"] == lost
+
+
+@pytest.mark.filterwarnings("ignore::spinloom.reduced_models.region.OutsideCalibration")
+def test_many_of_which_one_diverges_are_judged_in_silence(losing, coarse_model, capsys):
+    """As candidates are: the others have their figures, and nothing is said of the one."""
+    losing(train, "generate")
+    settings = GenerateSettings.model_validate(
+        {
+            "period_ticks": 24, "free_periods": 3, "washouts": [1], "topology": AT_REST | {"nodes": 4},
+            "training": {"teacher_periods": 12, "force_periods": 4, "trim_rounds": 1, "trim_periods": 4, "tries": 1},
+        }
+    )  # fmt: skip
+    one, other = train.train_generate(coarse_model, settings, [("sine", 0), ("sine", 1)])[2]
+    assert np.isfinite(one["nrmse"])
+    assert one["lost"] is None
+    assert (other["nrmse"], other["lost"].split(",")[0]) == (np.inf, "node 1 is not finite from tick 30 on")
+    assert "not finite" not in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::spinloom.reduced_models.region.OutsideCalibration")
+def test_a_trial_on_reduced_nodes_that_diverges_is_told_and_is_no_answer(coarse_model, make_losing, monkeypatch):
+    run = train.recognise
+
+    def tested(node, *rest, **how):
+        return run(make_losing(node, 30, 13) if "watch" in how else node, *rest, **how)
+
+    monkeypatch.setattr(train, "recognise", tested)
+    settings = RecogniseSettings.model_validate(
+        {"period_ticks": 24, "train_trials": 24, "test_trials": 12, "topology": AT_REST | {"nodes": 6}}
+    )
+    _, (test,), (result,) = train.train_recognise(coarse_model, settings, [0])
+    assert (np.flatnonzero(test.answers[0] < 0)).tolist() == [2]
+    assert "; 1 of 12 trials have no answer: in trial 2 node 1 is not finite from tick 30 on; " in result["words"]
+
+
+def test_a_reduced_network_that_diverges_beside_a_verdict_is_told(losing, coarse_model, capsys):
+    losing(cosimulate, "generate")
+    weights, f = draw(Topology(nodes=3, spectral_radius=0.5, bias=0.5, gain=1.0), [0, 1]), np.zeros((TICKS, 1))
+    networks = [TrainedNetwork("generate", f"n{k}", weights.one(k), TICKS, f, {"washouts": [2]}) for k in range(2)]
+    run = cosimulate._reduced(networks, coarse_model, 10)
+    said = capsys.readouterr().err
+    assert "n1 on reduced nodes: node 2 is not finite from tick 30 on, washout included; the reduced model" in said
+    assert "n0" not in said
+    assert np.isfinite(run.z[:, 0]).all()
 
 
 class XlaError(RuntimeError):

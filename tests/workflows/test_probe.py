@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from spinloom.device_models.errors import DivergedError
 from spinloom.device_models.probe import Probe
 from spinloom.workflows import probe as stage
 
@@ -64,3 +65,17 @@ def test_bad_input(spinloom, experiment, tmp_path, options, words, monkeypatch):
     outcome = spinloom("probe", experiment.parent / "coarse.toml", *options)
     assert outcome.code == 2
     assert words in outcome.err
+
+
+def test_a_probe_that_diverges_leaves_the_last_one(spinloom, experiment, tmp_path, monkeypatch):
+    def diverge(*_):
+        raise DivergedError("level 1 of J_max: its magnetisation is not finite from tick 7 on", 7, 12)
+
+    monkeypatch.setattr(stage, "probe", diverge)
+    out, plot = tmp_path / "probe.json", tmp_path / "probe.svg"
+    out.write_text("before")
+    outcome = spinloom("probe", experiment.parent / "coarse.toml", "--out", out, "--plot", plot)
+    assert outcome.code == 2
+    assert "level 1 of J_max: its magnetisation is not finite from tick 7 on" in outcome.err
+    assert out.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["probe.json"]

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.constants import Boltzmann
 
 from spinloom.device_models.card import MU0
 from spinloom.device_models.engines import ENGINES, Kind, choose_engine
-from spinloom.device_models.errors import SpinloomError
+from spinloom.device_models.errors import DivergedError, SpinloomError
 from spinloom.device_models.scale import Scale
 from spinloom.device_models.spread import PARAMETERS
 from spinloom.networks.fluctuations import FIGURES
@@ -139,6 +140,49 @@ def test_an_engine_without_live_nodes_is_refused(pair, model, rigid_engine, monk
     in_table(monkeypatch, rigid_engine, live=False)
     with pytest.raises(SpinloomError, match="method: rigid has no live nodes here, and noise needs them"):
         verdict(pair, model, "mine")
+
+
+@pytest.mark.parametrize(("batched", "told"), [(True, "noise 1: node 2"), (False, "noise 0: node 2")])
+def test_full_nodes_that_are_lost_end_it_and_what_was_computed_is_kept(
+    pair, model, rigid_engine, make_losing, monkeypatch, tmp_path, capsys, batched, told
+):
+    """Of one batch of all noises it is the node of the second noise, of single ones that of the first."""
+
+    class Engine(rigid_engine):
+        def __init__(self, cards, tick):
+            super().__init__(cards, tick)
+            self.node, self.batched = make_losing(self.node, 200, 5 if batched else 2), batched
+
+    monkeypatch.setitem(ENGINES, "mine", Kind(lambda cards, tick, *_: nullcontext(Engine(cards, tick))))
+    salvage = tmp_path / "verdict.partial.nc"
+    lost = f"sine and triangle, {told}: its signal is not finite from tick 200 on, washout included"
+    with pytest.raises(DivergedError, match=lost) as caught:
+        verdict(pair, model, "mine", salvage=salvage, seeds=2)
+    assert caught.value.tick == 200
+    assert f"what was computed is kept in {salvage}" in capsys.readouterr().err.replace("\n", "")
+    kept = xr.load_dataset(salvage, engine="h5netcdf")
+    assert kept["r_stopped"].shape == (200, 1, 3)
+    assert np.isfinite(kept["r_stopped"]).all()
+
+
+def test_reduced_nodes_that_are_lost_under_a_noise_are_told_and_the_verdict_goes_on(
+    pair, model, make_losing, monkeypatch, capsys
+):
+    run = warm_verdict.generate
+    asked = []
+
+    def broken(node, *rest, **how):
+        asked.append(how["record"])
+        return run(make_losing(node, 60, 5 * 3 + 1) if asked[-1] == "z" or asked == ["z", "r"] else node, *rest, **how)
+
+    monkeypatch.setattr(warm_verdict, "generate", broken)
+    found = foretell(pair, model, 300.0)
+    assert asked == ["z", "r", "r"]
+    said = capsys.readouterr().err
+    assert said.count("is not finite from tick 60 on, washout included; the reduced model is wrong") == 2
+    for name in ("sine", "triangle"):
+        assert f"{name} on reduced nodes: not finite under 1 of {REDUCED_SEEDS} noises: under noise 5 node 1" in said
+        assert found["generate"][name]["nrmse"]["mean"] is None
 
 
 def test_a_warm_model_is_of_its_own_temperature_alone(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,42 @@ for (const media of ["(prefers-color-scheme: dark)", "print"]) {
       view.invalidate_painters()
       view.paint()
     }
+  })
+}
+// On paper plots and tables are as wide as they were on the screen: they are scaled to A4 upright, less its margins.
+const within = (root, what) => [...root.querySelectorAll("*")].flatMap((one) =>
+  [...(one.matches(what) ? [one] : []), ...(one.shadowRoot ? within(one.shadowRoot, what) : [])])
+addEventListener("beforeprint", () => {
+  for (const place of document.querySelectorAll(".plot, .grid")) {
+    const ends = within(place, ".slick-header-column").map((head) => head.getBoundingClientRect().right)
+    const wide = ends.length ? Math.max(...ends) - place.getBoundingClientRect().left : place.clientWidth
+    place.style.setProperty("--onto-paper", Math.min(ends.length ? 1 : 1.25, 680 / Math.max(1, wide)))
+  }
+})
+// What says that it can be sorted, has more than two rows and is in no order of its own: by a button in each head.
+const value = (row, at) => {
+  let passed = 0
+  const cell = [...row.cells].find((one) => (passed += one.colSpan) > at && one.colSpan === 1)
+  const text = cell?.innerText.trim() ?? "–"
+  const number = text === "diverged" ? Infinity : Number.parseFloat(text.replace("−", "-"))
+  return text === "–" || text === "" ? null : Number.isNaN(number) ? text.toLowerCase() : number
+}
+const before = (a, b) => typeof a !== typeof b ? (typeof a === "number" ? -1 : 1) : a < b ? -1 : a > b ? 1 : 0
+for (const table of document.querySelectorAll("table.sorts")) {
+  const body = table.tBodies[0]
+  if (body.rows.length < 3) continue
+  const heads = [...table.tHead.rows[0].cells]
+  heads.forEach((head, at) => {
+    const button = document.createElement("button")
+    button.append(...head.childNodes)
+    head.append(button)
+    button.addEventListener("click", () => {
+      const down = head.ariaSort === "ascending"
+      for (const one of heads) one.ariaSort = one === head ? (down ? "descending" : "ascending") : "none"
+      const keyed = [...body.rows].map((row) => [value(row, at), row])
+      keyed.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : (down ? -1 : 1) * before(a, b))
+      body.append(...keyed.map(([, row]) => row))
+    })
   })
 }
 // A table would keep the tab key to itself until it has gone through every cell.
@@ -92,6 +129,17 @@ def render(template: str, plots: Mapping[str, Model], **told: Any) -> str:
     script, places = components(dict(plots), theme=_THEME)
     shown = {"library": library(), "script": script + _MANNERS, "plots": places}
     return environment().get_template(template).render(**shown, **told)
+
+
+def as_picture(svg: str) -> str:
+    """An address of a picture that holds the picture itself.
+
+    Examples
+    --------
+    >>> as_picture("<svg/>")
+    'data:image/svg+xml;base64,PHN2Zy8+'
+    """
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 def write(path: Path, page: str) -> None:

@@ -43,7 +43,9 @@ _TABLE_CSS = """
 .slick-cell.selected { background: var(--mark) !important; }
 .slick-cell.active { outline: 2px solid var(--accent); outline-offset: -2px; }
 .slick-sort-indicator { filter: grayscale(1) opacity(.7); }
+@media print { .slick-viewport { overflow: hidden !important; } }
 """
+_TOOLS_CSS = "@media print { :host { visibility: hidden; } }"
 _SELECT_CSS = """
 label { color: var(--soft); font-size: .85rem; }
 .bk-input {
@@ -92,6 +94,7 @@ def plot(x: str, y: str, *, height: int = 260, title: str = "", **options: Any) 
     if title:
         found.title.text = PlainText(text=title)
     found.toolbar.logo = None
+    found.toolbar.stylesheets = [InlineStyleSheet(css=_TOOLS_CSS)]
     found.outline_line_color = None
     found.axis.axis_label_text_font_style = "normal"
     found.axis.minor_tick_line_color = None

@@ -13,7 +13,12 @@ from spinloom.workflows.page.frame import render
 
 
 def sweep_page(
-    points: pd.DataFrame, parameters: Sequence[str], figures: Sequence[str], title: str, words: Sequence[str] = ()
+    points: pd.DataFrame,
+    parameters: Sequence[str],
+    figures: Sequence[str],
+    title: str,
+    words: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> str:
     """A page of a tidy table: a plot whose axes and colour can be chosen, and the table, which can be sorted.
 
@@ -28,6 +33,8 @@ def sweep_page(
     title : str
     words : sequence of str
         paragraphs above the plot
+    kept : sequence of str
+        names of the files beside the page that hold the same table, for who reads it without scripts
 
     Returns
     -------
@@ -62,5 +69,5 @@ def sweep_page(
     others = [name for name in parameters if name != varied[0] and shown[name].nunique() > 1]
     start = Start(varied[0], up[0], next(iter([*others, up[0]])))
     found = explorer(shown, [*set_to, *(name for name in numbers if name not in set_to)], [*up, *set_to], start)
-    told = {"title": title, "words": list(words), "points": len(shown), "keys": found.keys}
+    told = {"title": title, "words": list(words), "kept": list(kept), "points": len(shown), "keys": found.keys}
     return render("sweep.html", found.plots, parameters=list(parameters), figures=list(figures), **told)

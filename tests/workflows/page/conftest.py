@@ -206,7 +206,8 @@ def design_text(coarse_card):
         }
         for d in (4e-8, 6e-8, 8e-8) for v in (0.3, 0.6)
     ]  # fmt: skip
-    judged = [{**row, "yield": None, "accuracy": None} for row in rows[2:4]]
+    chips = (None, 1.0, 0.05, None)
+    judged = [{**row, "yield": share, "accuracy": None} for row, share in zip(rows[2:], chips, strict=True)]
     wish = {"tasks": ["mine.csv"], "nrmse": [0.15], "temperature": 300.0, "accuracy": 0.0, "least_yield": 0.9,
             "spread": {"diameter": 0.05}, "voltage": 0.6, "chips": 4}  # fmt: skip
     result = {"outcome": "nothing does it", "chosen": judged[0], "words": HOSTILE, "judged": judged, "points": 6,

@@ -144,9 +144,10 @@ class Browser:
         self.run(f"{pick}.value = {json.dumps(value)}; new Promise((resolve) => setTimeout(resolve, 200))")
 
     def press(self, key: str) -> None:
-        codes = {"Tab": 9, "ArrowDown": 40}
+        codes = {"Tab": 9, "ArrowDown": 40, "Enter": 13}
+        text = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
-            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key])
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **text)
 
     def mouse(self, kind: str, x: float, y: float, **told: Any) -> None:
         self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, **told)
@@ -322,6 +323,92 @@ def test_a_click_sorts_a_table_and_picks_a_network_and_a_junction(browser, pages
         browser.drag((cell["x"], cell["y"]), (cell["x"], cell["y"]))
         assert browser.run(f"{MODELS}.find((one) => one.title === {json.dumps(label)}).value") == value
     assert browser.complaints() == []
+
+
+COLUMN = """(() => {{
+  const table = document.querySelector("table[aria-label='What was judged closely']")
+  return [...table.tBodies[0].rows].map((row) => row.cells[{}].innerText)
+}})()"""
+
+
+def test_a_click_or_a_key_sorts_a_small_table_and_what_is_missing_stays_last(browser, pages):
+    browser.open(pages["design"])
+    chips, energy = (COLUMN.format(f"row.cells.length - {k}") for k in (4, 1))
+    listed = browser.run(chips)
+    assert sorted(listed) == ["100 %", "5 %", "–", "–"]
+    head = browser.place("table.sorts th:nth-last-child(4) button")
+    browser.drag((head["x"], head["y"]), (head["x"], head["y"]))
+    assert browser.run(chips) == ["5 %", "100 %", "–", "–"]
+    browser.press("Enter")
+    assert browser.run(chips) == ["100 %", "5 %", "–", "–"]
+    assert browser.run("[...document.querySelectorAll('th[aria-sort=descending]')].map((one) => one.innerText)") == [
+        "chips that do it"
+    ]
+    browser.run("document.querySelector('table.sorts th:last-child button').click()")
+    values = [float(one) for one in browser.run(energy)]
+    assert values == sorted(values)
+    assert browser.complaints() == []
+
+
+def test_what_has_two_rows_or_an_order_of_its_own_is_not_sorted(browser, pages):
+    browser.open(pages["run"])
+    assert browser.run("document.querySelectorAll('table.sorts').length") > 1
+    assert browser.run("document.querySelectorAll('th button').length") == 0
+    browser.open(pages["design"])
+    assert browser.run("document.querySelectorAll('table[aria-label=\"The device card\"] button').length") == 0
+
+
+@pytest.mark.parametrize("name", ["run", "tune", "design", "sweep"])
+def test_on_paper_nothing_is_cut_and_no_tool_is_left(browser, pages, name):
+    """From a window that is wider than the paper."""
+    browser.open(pages[name], 1280)
+    browser.run("""matchMedia("print").addEventListener("change", (event) => {
+      if (!event.matches) return
+      const paper = document.documentElement.clientWidth
+      const beyond = [...document.querySelectorAll("body *")].filter((one) =>
+        one.getBoundingClientRect().right > paper + 1)
+      const plots = [...document.querySelectorAll(".plot > *")].map((one) => [one, one.currentCSSZoom])
+      const tools = []
+      const walk = (root) => {
+        for (const element of root.querySelectorAll("*")) {
+          if (element.matches(".bk-Toolbar")) tools.push(getComputedStyle(element).visibility)
+          if (element.shadowRoot) walk(element.shadowRoot)
+        }
+      }
+      walk(document)
+      globalThis.printed = {
+        paper, tools, beyond: beyond.map((one) => one.tagName + "." + one.className),
+        zooms: plots.map(([one, zoom]) => zoom * one.offsetWidth),
+      }
+    })""")
+    browser.ask("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)
+    printed = browser.run("printed")
+    assert printed["beyond"] == []
+    assert printed["paper"] < 800  # 182 mm are 688 pixels; what does not fit would make all of it smaller
+    assert set(printed["tools"]) == {"hidden"}
+    assert all(width <= printed["paper"] + 1 for width in printed["zooms"])
+
+
+@pytest.mark.parametrize("name", ["run", "tune", "design", "sweep"])
+def test_without_scripts_the_page_says_what_is_missing_and_where_it_is(browser, pages, name):
+    browser.events.clear()
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.ask("Page.navigate", url=pages[name].as_uri())
+        until = time.monotonic() + PATIENCE
+        while browser.run("document.readyState") != "complete":
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        told = browser.run("document.querySelector('noscript').innerText")
+        assert told.startswith("Scripts are switched off")
+        assert browser.run("document.querySelector('noscript').getBoundingClientRect().height") > 20
+        if name == "run":
+            assert browser.run("document.querySelector('noscript img').naturalWidth") > 300
+            for file in ("cosimulation.nc", "calibration.nc", "model.nc", "summary.json"):
+                assert file in told
+                assert (pages["run"].parent / file).is_file()
+    finally:
+        browser.ask("Emulation.setScriptExecutionDisabled", value=False)
 
 
 def test_dragging_zooms_and_the_pointer_is_told_values(browser, pages):

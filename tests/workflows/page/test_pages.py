@@ -3,6 +3,7 @@
 import json
 
 from spinloom.networks.record import load_record
+from spinloom.workflows.page.sweep import sweep_page
 from spinloom.workflows.tune_page import tune_page
 
 HOSTILE = "<script>alert(1)</script>"
@@ -64,3 +65,23 @@ def test_the_page_of_a_design_is_whole(design_text, read_page):
     assert HOSTILE not in design_text
     assert '"unstable"' in design_text
     assert '"error, mine"' in design_text
+
+
+def test_who_reads_without_scripts_is_told_where_the_numbers_are(small_run, tune_text, design_text, swept, read_page):
+    texts = {
+        (small_run / "report.html").read_text(): ("cosimulation.nc", "calibration.nc", "model.nc", "summary.json"),
+        tune_text: (".search.csv", ".tune.json"),
+        design_text: ("map.csv", "design.json"),
+        sweep_page(swept, ["nodes"], ["nrmse"], "Nodes", kept=["sweep.csv", "sweep.nc"]): ("sweep.csv", "sweep.nc"),
+    }
+    for text, files in texts.items():
+        note = text[text.index("<noscript>") : text.index("</noscript>")]
+        assert "Scripts are switched off" in note
+        for file in files:
+            assert f"<code>{file}</code>" in note
+        read_page(text)
+    picture = [found for tag, found in read_page(next(iter(texts))).tags if tag == "img"]
+    assert [one["src"].split(",")[0] for one in picture] == ["data:image/svg+xml;base64"]
+    assert "sine" in picture[0]["alt"] or "mine" in picture[0]["alt"]
+    assert len(picture[0]["src"]) < 1e5
+    assert "beside this page" not in sweep_page(swept, ["nodes"], ["nrmse"], "A table of one's own")
