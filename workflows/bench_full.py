@@ -47,7 +47,8 @@ class FullRun:
 
     Its read-outs are taught on reduced junctions. One has the penalty that was selected, which may rest on differences
     that are smaller than the error of the reduced model; the other ``expects`` that error: a penalty per sample is the
-    variance of a noise on the states, so its penalty is at least the square of the model's worst held-out error.
+    variance of a noise on the states, so its penalty is at least the square of the model's worst held-out error; of
+    what is recognised, of means and mean squares as they are, not in units of their own small spread.
     Both networks start from equilibrium. Above 0 K the noise of both differs, and so do the states.
 
     Attributes
@@ -96,8 +97,8 @@ class FullRun:
             sides = {"reduced": self.kind.node, "full": self.model.scale.of(engine.node)}
             told = self._told(task, sides)
         return {
-            **told,
             "penalties": self.penalties,
+            **told,
             "temperature": card.conditions.temperature,
             "engine": self.choice.name,
             "settings": asdict(self.settings),
@@ -183,14 +184,21 @@ class FullRun:
         known, asked = trials.some(np.arange(trials.train)), trials.some(drawn)
         shown = features(self.kind.node, weights, [known], reading, seed=self.seed)[0]
         heard = self._each(sides, len(asked.u), lambda node, **how: features(node, weights, [asked], reading, **how)[0])
-        said = {
-            name: answers(np.concatenate([shown, x]), trials.some(np.r_[: trials.train, drawn]), tuple(self.penalties))
-            for name, x in heard.items()
-        }
-        told: dict[str, Any] = {"samples": count}
+        both, ridge, expects = (
+            trials.some(np.r_[: trials.train, drawn]),
+            self.settings.ridge,
+            self.model.holdout_nrmse**2,
+        )
+
+        def said(x: np.ndarray) -> list[np.ndarray]:
+            x = np.concatenate([shown, x])
+            return [*answers(x, both, (ridge,)), *answers(x, both, (expects,), scaled=False)]
+
+        given = {name: said(x) for name, x in heard.items()}
+        told: dict[str, Any] = {"samples": count, "penalties": [ridge, expects]}
         for number, prefix in enumerate(_PREFIXES):
-            told |= {f"{prefix}{name}": float((one[number] != asked.labels).mean()) for name, one in said.items()}
-            told[f"{prefix}apart"] = float((said["full"][number] != said["reduced"][number]).mean())
+            told |= {f"{prefix}{name}": float((one[number] != asked.labels).mean()) for name, one in given.items()}
+            told[f"{prefix}apart"] = float((given["full"][number] != given["reduced"][number]).mean())
         return told
 
     def _information(self, sides: dict[str, Node]) -> dict[str, Any]:

@@ -337,10 +337,8 @@ def train_recognise(
     with told as advance:
         for seed in seeds:
             weights = on_devices(model, draw(settings.topology, [seed], len(CLASSES)))
-            watch, lost = (
-                Watch(model.region, model.scale.reach, ticks * settings.test_trials * weights.nodes),
-                FirstLost(),
-            )
+            watch = Watch(model.region, model.scale.reach, ticks * settings.test_trials * weights.nodes)
+            lost = FirstLost()
             weights, test = listen(model.scaled, weights, settings, period, seed, advance, lost.beside(watch))
             model.region.warn(watch.outside_of_all, f"recognise, seed {seed}")
             networks.append(weights)
