@@ -3,6 +3,8 @@
     python benchmarks/measured.py --noise 0.01 0.05 --seeds 3 --out runs/measured
     python benchmarks/measured.py --noise 0.02 --seeds 1 --other --network --out runs/measured-other
 
+A row that is finished in the folder is not done again, and all of them are drawn there, in measured.svg.
+
 For each noise and seed a device is drawn that differs from disc60 by 5 to 10 % in Ms, thickness and damping, either
 way (--other: it also has an in-plane anisotropy that no card of the fit has). The embedded engine drives it, an
 instrument of a gain, offset and delay of its own samples its signal four times a tick, and writes CSV files; traces
@@ -15,12 +17,19 @@ is trained on the recovered model and verified with every node a device as it tr
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
+from spinloom.device_models import files
 from spinloom.device_models.calibration import Protocol, calibrate, load_calibration
 from spinloom.device_models.card import DeviceCard, load_card, parse_card
 from spinloom.device_models.drives import calibration_drive
@@ -41,6 +50,8 @@ from spinloom.workflows.train import generators
 TICK, SAMPLES, BEFORE = 7.5e-12, 4, 150
 """Tick (s), samples in it, and ticks that a device was driven for before a trace begins."""
 DRIVES = ("noise", "holds", "tones", "steps")
+MODELS = ("wrong card", "measured", "direct")
+"""That of the card, that of the measured signals, and one calibrated on the device's own <m>."""
 _JUDGES, _NOISE, _DEVICE = 1, 2, 3
 """Streams of the random numbers, beside that of the measured drives, 0."""
 
@@ -63,9 +74,33 @@ def main(arguments: list[str] | None = None) -> None:
         card = load_card(options.device)
         for noise in options.noise:
             for seed in range(options.first, options.first + options.seeds):
-                print(row(card, noise, seed, options), flush=True)
+                folder, made_of = options.out / f"noise-{noise:g}-seed-{seed}", asked(card, options)
+                told = kept(folder, made_of, partial(row, card, noise, seed, options))
+                print(words(told), flush=True)
+        rows = [json.loads(path.read_text()) for path in sorted(options.out.glob("noise-*/row.json"))]
+        with files.written_whole(options.out / "measured.svg") as temporary:
+            temporary.write_text(picture(rows), encoding="utf-8")
     except SpinloomError as error:
         parser.error(str(error))
+
+
+def asked(card: DeviceCard, options: argparse.Namespace) -> dict[str, Any]:
+    """What else than noise and seed a row depends on."""
+    names = ("traces", "duration", "kind", "other", "network")
+    return {"card": json.loads(card.to_json()), **{name: getattr(options, name) for name in names}}
+
+
+def kept(folder: Path, made_of: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """A row from its folder if it was made of the same, else made and kept there."""
+    path = folder / "row.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+        if found["made_of"] == made_of:
+            return found
+    told = {**make(folder), "made_of": made_of}
+    with files.written_whole(path) as temporary:
+        temporary.write_text(files.to_json(told, indent=1), encoding="utf-8")
+    return told
 
 
 def device(card: DeviceCard, seed: int, other: bool) -> DeviceCard:
@@ -114,9 +149,9 @@ def write_traces(true: DeviceCard, folder: Path, noise: float, seed: int, n: int
     return paths
 
 
-def row(card: DeviceCard, noise: float, seed: int, options: argparse.Namespace) -> str:
+def row(card: DeviceCard, noise: float, seed: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One device: its traces, the model that comes of them, and what it is worth."""
-    began, folder = time.perf_counter(), options.out / f"noise-{noise:g}-seed-{seed}"
+    began = time.perf_counter()
     true = device(card, seed, options.other)
     paths = write_traces(true, folder, noise, seed, options.traces, options.duration)
     made, choice = folder / "measured.nc", choose_engine("embedded")
@@ -125,20 +160,50 @@ def row(card: DeviceCard, noise: float, seed: int, options: argparse.Namespace) 
     )
     result = fit_stage(made, options.kind, folder / "model.nc", plot=folder / "held-out.svg")
     model = fit_model(load_calibration(made), options.kind)
-    errors = {
+    return {
+        "noise": noise,
+        "seed": seed,
+        "verdict": result["verdict"],
+        "holdout_nrmse": result["holdout_nrmse"],
+        "found_card": told["signal_nrmse"],
         "wrong card": against(calibrated(card, options), true, seed),
         "measured": against(model, true, seed),
         "direct": against(calibrated(true, options), true, seed),
+        "network": network(model, true) if options.network else {},
+        "wall_s": time.perf_counter() - began,
     }
-    figures = ", ".join(f"{name} {error:.4f}" for name, error in errors.items())
-    scores = [f"{one['trust']:g}: {one['signal_nrmse']:.4f}" for one in model.info["search"] if "trust" in one]
-    text = (
-        f"noise {noise:g} seed {seed}: verdict {result['verdict']} ({result['holdout_nrmse']:.4f}), card in full "
-        f"{told['signal_nrmse']:.4f}; unseen drives, worst: {figures}; corrections {', '.join(scores)}"
-    )
-    if options.network:
-        text += f"; {network(model, true)}"
-    return f"{text}; {time.perf_counter() - began:.0f} s"
+
+
+def words(told: dict[str, Any]) -> str:
+    """A row as a line."""
+    figures = ", ".join(f"{name} {told[name]:.4f}" for name in MODELS)
+    text = f"noise {told['noise']:g} seed {told['seed']}: verdict {told['verdict']} ({told['holdout_nrmse']:.4f}), "
+    text += f"card in full {told['found_card']:.4f}; unseen drives, worst: {figures}"
+    if told["network"]:
+        text += "; sine over 20 periods: " + ", ".join(f"{name} {error:.4f}" for name, error in told["network"].items())
+    return f"{text}; {told['wall_s']:.0f} s"
+
+
+def picture(rows: list[dict[str, Any]]) -> str:
+    """Errors on unseen drives, a column for each noise, a line for each device, as SVG."""
+    noises = sorted({one["noise"] for one in rows})
+    figure = Figure(figsize=(1.5 + 2.6 * len(noises), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(noises), sharey=True, squeeze=False)[0]
+    for ax, noise in zip(axes, noises, strict=True):
+        for one in (one for one in rows if one["noise"] == noise):
+            ax.plot(
+                range(len(MODELS)), [one[name] for name in MODELS], "o-", markersize=4, label=f"device {one['seed']}"
+            )
+        ax.set(title=f"{noise:.0%} noise", yscale="log")
+        ax.set_xticks(range(len(MODELS)), ["card it\nstarts from", "measured\nsignals", "its own\n⟨m⟩"])
+        ax.set_xlim(-0.3, len(MODELS) - 0.7)
+        ax.grid(axis="y", color="0.9")
+    axes[0].set_ylabel("NRMSE on unseen drives, the worst")
+    axes[-1].legend(fontsize="small")
+    text = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "spinloom"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
 
 
 def calibrated(card: DeviceCard, options: argparse.Namespace) -> CalibratedModel:
@@ -156,8 +221,8 @@ def against(model: CalibratedModel, true: DeviceCard, seed: int) -> float:
     return float((np.sqrt(((predicted - r) ** 2).mean(axis=0)) / r.std(axis=0)).max())
 
 
-def network(model: CalibratedModel, true: DeviceCard, periods: int = 20) -> str:
-    """A sine trained on the recovered model: reduced, and on the device itself and the one that was found, in full."""
+def network(model: CalibratedModel, true: DeviceCard, periods: int = 20) -> dict[str, float]:
+    """NRMSE of a sine trained on the recovered model: reduced, and in full on the device itself and the one found."""
     trained = generators(model, GenerateSettings(), ["sine"])[0]
     nodes: dict[str, Any] = {
         "reduced": model.scaled,
@@ -165,8 +230,7 @@ def network(model: CalibratedModel, true: DeviceCard, periods: int = 20) -> str:
         "found": model.scale.of(EmbeddedEngine(model.card, TICK).node),
     }
     runs = {name: generate(node, trained.weights, trained.f, periods, 5) for name, node in nodes.items()}
-    told = ", ".join(f"{name} {float(np.max(run.nrmse)):.4f}" for name, run in runs.items())
-    return f"sine over {periods} periods: {told}"
+    return {name: float(np.max(run.nrmse)) for name, run in runs.items()}
 
 
 if __name__ == "__main__":

@@ -49,3 +49,28 @@ def test_a_card_that_is_none_is_told(module, tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         module.main(["--device", str(tmp_path / "none.toml")])
     assert (error.value.code, "no such file" in capsys.readouterr().err) == (2, True)
+
+
+def test_rows_are_kept_and_drawn(module, monkeypatch, tmp_path, capsys):
+    """A row that is finished is not done again, unless something else is asked for."""
+    made = []
+
+    def row(card, noise, seed, options, folder):
+        made.append((noise, seed))
+        errors = {"wrong card": 0.1, "measured": noise / 3, "direct": 0.001}
+        return {"noise": noise, "seed": seed, "verdict": "good", "holdout_nrmse": noise, "found_card": noise, **errors,
+                "network": {"reduced": 0.001} if options.network else {}, "wall_s": 1.0}  # fmt: skip
+
+    monkeypatch.setattr(module, "row", row)
+    words = ["--noise", "0.01", "0.05", "--seeds", "2", "--first", "3", "--out", str(tmp_path)]
+    module.main(words)
+    assert made == [(0.01, 3), (0.01, 4), (0.05, 3), (0.05, 4)]
+    assert "noise 0.05 seed 4: verdict good (0.0500)" in capsys.readouterr().out
+    drawn = (tmp_path / "measured.svg").read_text()
+    assert "5% noise" in drawn
+    assert "device 4" in drawn
+    module.main(words)
+    assert len(made) == 4
+    module.main([*words, "--network"])
+    assert len(made) == 8
+    assert "sine over 20 periods: reduced 0.0010" in capsys.readouterr().out
