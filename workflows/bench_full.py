@@ -47,8 +47,9 @@ class FullRun:
 
     Its read-outs are taught on reduced junctions. One has the penalty that was selected, which may rest on differences
     that are smaller than the error of the reduced model; the other ``expects`` that error: a penalty per sample is the
-    variance of a noise on the states, so its penalty is at least the square of the model's worst held-out error; of
-    what is recognised, of means and mean squares as they are, not in units of their own small spread.
+    variance of a noise on the states, so its penalty is at least the square of the model's worst held-out error. Of
+    what is recognised it reads means and mean squares relative to their average over each network's own trials, which
+    needs no labels: the model's error is much the same in all windows, and not small beside what differs between them.
     Both networks start from equilibrium. Above 0 K the noise of both differs, and so do the states.
 
     Attributes
@@ -97,8 +98,8 @@ class FullRun:
             sides = {"reduced": self.kind.node, "full": self.model.scale.of(engine.node)}
             told = self._told(task, sides)
         return {
-            "penalties": self.penalties,
             **told,
+            "penalties": self.penalties,
             "temperature": card.conditions.temperature,
             "engine": self.choice.name,
             "settings": asdict(self.settings),
@@ -184,18 +185,15 @@ class FullRun:
         known, asked = trials.some(np.arange(trials.train)), trials.some(drawn)
         shown = features(self.kind.node, weights, [known], reading, seed=self.seed)[0]
         heard = self._each(sides, len(asked.u), lambda node, **how: features(node, weights, [asked], reading, **how)[0])
-        both, ridge, expects = (
-            trials.some(np.r_[: trials.train, drawn]),
-            self.settings.ridge,
-            self.model.holdout_nrmse**2,
-        )
+        both = trials.some(np.r_[: trials.train, drawn])
 
         def said(x: np.ndarray) -> list[np.ndarray]:
-            x = np.concatenate([shown, x])
-            return [*answers(x, both, (ridge,)), *answers(x, both, (expects,), scaled=False)]
+            selected, expects = self.penalties
+            apart = np.concatenate([shown - shown.mean(axis=0), x - x.mean(axis=0)])
+            return [*answers(np.concatenate([shown, x]), both, (selected,)), *answers(apart, both, (expects,))]
 
         given = {name: said(x) for name, x in heard.items()}
-        told: dict[str, Any] = {"samples": count, "penalties": [ridge, expects]}
+        told: dict[str, Any] = {"samples": count}
         for number, prefix in enumerate(_PREFIXES):
             told |= {f"{prefix}{name}": float((one[number] != asked.labels).mean()) for name, one in given.items()}
             told[f"{prefix}apart"] = float((given["full"][number] != given["reduced"][number]).mean())

@@ -279,15 +279,10 @@ def wrong_each(x: np.ndarray, trials: Trials, ridges: tuple[float, ...]) -> list
     return [float((answer != truth).mean()) for answer in answers(x, trials, ridges)]
 
 
-def answers(x: np.ndarray, trials: Trials, ridges: tuple[float, ...], scaled: bool = True) -> list[np.ndarray]:
-    """What a linear classifier of features, (trials, F), takes the test trials for, for each penalty.
-
-    Features are in units of their spread over the trials for training; if not ``scaled``, as they are: then a penalty
-    is the variance of a noise that all have.
-    """
-    if scaled:
-        spread = x[: trials.train].std(axis=0)
-        x = x / np.where(spread > 1e-12, spread, 1.0)
+def answers(x: np.ndarray, trials: Trials, ridges: tuple[float, ...]) -> list[np.ndarray]:
+    """What a linear classifier of features, (trials, F), takes the test trials for, for each penalty."""
+    spread = x[: trials.train].std(axis=0)
+    x = x / np.where(spread > 1e-12, spread, 1.0)
     classes = np.eye(trials.labels.max() + 1)
     fit = Ridge(x[: trials.train], classes[trials.labels[: trials.train]])
     return [read(fit.readout(ridge), x[trials.train :]).argmax(axis=1) for ridge in ridges]

@@ -11,7 +11,6 @@ from spinloom.networks.benchmarks.listening import (
     Listening,
     Trials,
     Vowels,
-    answers,
     conditions,
     features,
     heard_alone,
@@ -113,15 +112,3 @@ def test_what_is_not_offered_is_refused():
         Listening("colour")
     with pytest.raises(SpinloomError, match="classes: expected 2, 4 or 8, got 3"):
         Listening(classes=3)
-
-
-def test_a_feature_that_hardly_varies_counts_where_it_is_scaled_and_not_under_a_penalty_of_its_size():
-    """Of two features the one that tells the classes is a thousand times smaller, and noise of that size hides it."""
-    labels = np.arange(80) % 2
-    rng = np.random.default_rng(0)
-    x = np.column_stack([1e-3 * (labels - 0.5), rng.standard_normal(80)])
-    trials = Trials(np.zeros((1, 80, 1)), np.ones((1, 80), bool), labels, 40)
-    truth = labels[40:]
-    assert (answers(x, trials, (1e-6,))[0] == truth).all()
-    assert (answers(x, trials, (1e-9,), scaled=False)[0] == truth).all()
-    assert np.mean(answers(x, trials, (1e-2,), scaled=False)[0] == truth) < 0.8
