@@ -197,11 +197,11 @@ def test_a_sample_runs_in_full_micromagnetics_too(coarse_model, coarse_model_pat
     assert "narma10 (NRMSE), 0 K | 3 | 5 samples |" in (tmp_path / "bench.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "sample"), [("shape", "12 trials"), ("japanese-vowels", "12 utterances")])
+@pytest.mark.parametrize(("name", "sample"), [("frequency", "20 trials"), ("japanese-vowels", "20 utterances")])
 def test_what_is_recognised_is_so_in_full_too(coarse_model, kinds, name, sample):
     ((task, _),) = stage.in_full((name,))
-    settings = Settings(0.5, 1.0, 0.2, ridge=1e-3)
-    told = FullRun(coarse_model, None, kinds["junctions"], 10, settings, 24, choose_engine("embedded")).run(task)
+    settings = Settings(0.5, 1.0, 0.2, hold=4, ridge=1e-3)
+    told = FullRun(coarse_model, None, kinds["junctions"], 10, settings, 40, choose_engine("embedded")).run(task)
     assert told["expects_apart"] <= 0.25
     assert told["expects_reduced"] < 0.8
     row = {**stage.about(task), "nodes": 10, "unit": unit(task), **told}
