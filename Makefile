@@ -71,7 +71,7 @@ results: install ## the tables of docs/results.md; what is finished is not done 
 	$(BIN)/spinloom calibrate data/devices/room.toml --engine embedded --out $(RESULTS)/room-calibration.nc
 	$(BIN)/spinloom fit $(RESULTS)/room-calibration.nc --kind flow_map --reach 1 --out $(RESULTS)/room.nc
 	$(BIN)/spinloom bench $(RESULTS)/room.nc --tasks narma10,memory,mackey-glass,sine-square --nodes 40 \
-		--temperature 300 --out $(RESULTS)/room
+		--temperature 300 --full 100 --out $(RESULTS)/room
 
 test: install ## run the tests, without those that take long
 	$(BIN)/python -m pytest -m "not slow"
