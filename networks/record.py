@@ -173,7 +173,11 @@ def load_record(path: str | Path) -> xr.Dataset:
     """
     record = files.load(path, KIND, FORMAT)
     try:
-        missing = [name for name in _NEEDED if name not in record]
+        needed = (
+            *_NEEDED,
+            *(name for name in ("z_embedded", "r_embedded") if {"z_embedded", "r_embedded"} & {*record}),
+        )
+        missing = [name for name in needed if name not in record]
         if missing:
             raise ValueError(f"expected a variable {missing[0]}")
         for name in map(str, record.data_vars):

@@ -26,6 +26,8 @@ TASKS = ("generate", "recognise", PATTERNS)
 _MOST_DEVICES = 10_000_000
 _WITHOUT_CLOCK = 2
 """An older form: no clock, else the same."""
+LONGEST_NAME = 255
+"""Of a file, in bytes: what file systems take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,8 +328,8 @@ def load_network(path: str | Path) -> tuple[TrainedNetwork, Path]:
     except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
         told = str(error) if isinstance(error, ValueError) else repr(error)
         raise SpinloomError(f"{path}: not a whole network file ({told[:500]}); train it again") from None
-    if Path(name).name != name or name in {"", ".", ".."}:
-        raise SpinloomError(f"{path}: names the model {name!r}; expected a file in its own folder")
+    if Path(name).name != name or name in {"", ".", ".."} or len(name.encode(errors="replace")) > LONGEST_NAME:
+        raise SpinloomError(f"{path}: names the model {shown(name)}; expected a file in its own folder")
     model_path = path.parent / name
     if not model_path.is_file():
         raise SpinloomError(f"{path}: its model {name} is missing from {path.parent}; put it back beside the network")

@@ -192,6 +192,8 @@ def test_a_record_of_several_noises_is_read(record, tmp_path):
     ("change", "told"),
     [
         (lambda record: record.drop_vars("z_full"), "expected a variable z_full"),
+        (lambda record: record.drop_vars("r_embedded"), "expected a variable r_embedded"),
+        (lambda record: record.drop_vars("z_embedded"), "expected a variable z_embedded"),
         (lambda record: record.assign(r_full=(("tick",), record["t"].values)), "expected numbers with dimensions"),
         (lambda record: record.assign_coords(network=["a", "a"]), "expected a name of its own for each network"),
         (lambda record: record.drop_vars("network"), "expected the names of the networks"),

@@ -158,7 +158,7 @@ def rewritten(saved):
     return make
 
 
-@pytest.mark.parametrize("name", ["../model.nc", "/etc/passwd", "", "..", "a/b"])
+@pytest.mark.parametrize("name", ["../model.nc", "/etc/passwd", "", "..", "a/b", "a" * 256, "ü" * 128])
 def test_a_model_in_another_folder_is_refused(rewritten, name):
     path = rewritten(lambda d: d.assign_attrs(model_file=name))
     with pytest.raises(SpinloomError, match="expected a file in its own folder"):
