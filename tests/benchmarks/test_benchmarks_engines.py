@@ -24,6 +24,7 @@ def told(out: str) -> dict[str, tuple[float, float, float]]:
     return {re.sub(r"\(\d+", r"(\\d", what): tuple(map(float, numbers)) for what, *numbers in rows}
 
 
+@pytest.mark.slow
 def test_every_pair_is_timed(benchmark_module, coarse_card_path, coarse_model_path, capsys):
     engines = benchmark_module("engines")
     # A length that no other test has: the first call has to compile.

@@ -27,6 +27,7 @@ def bench(benchmark_module, coarse_model_path, tmp_path):
     return lambda *options: module.main([str(path), "--model", str(coarse_model_path), *options])
 
 
+@pytest.mark.slow
 def test_every_network_and_what_they_come_to(bench, capsys):
     bench("--seeds", "2", "--full-periods", "2")
     lines = capsys.readouterr().out.splitlines()

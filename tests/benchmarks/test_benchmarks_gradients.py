@@ -39,6 +39,7 @@ def test_waveforms_have_equal_power_and_the_noise_that_is_told(module):
     assert 10 * np.log10(ratio) == pytest.approx(5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_what_is_printed(module, coarse_model_path, capsys):
     sizes = ("--seeds", "2", "--steps", "1", "--nodes", "4", "--trials", "24", "--narma-steps", "40")
     module.main([str(coarse_model_path), "--task", "recognise", "--task", "narma", *sizes])

@@ -62,6 +62,7 @@ def test_statistics_are_those_of_each_run(bench):
     assert found["m_y, 4-15 GHz"].mean() == pytest.approx(4 * 11 / (0.5 / 7.5e-3), rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_reduced_model_is_compared_too(bench, card_path, coarse_model_path, tmp_path, capsys):
     warm = tmp_path / "warm.nc"
     data = bench.runs(load_card(card_path).at(300), choose_engine("embedded"), [0.0], 4, 240, 0)

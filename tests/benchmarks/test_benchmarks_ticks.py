@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside", [False, True])
 def test_every_run_is_timed(benchmark_module, coarse_model_path, coarse_card_path, capsys, beside):
     short = ["--ticks", "10", "--repeats", "1", "--largest", "100"]

@@ -37,6 +37,7 @@ def folder(coarse_card, coarse_model, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_reduced_and_full_are_compared(benchmark_module, folder, capsys):
     options = ("--seeds", "3", "--periods", "2", "--trials", "8", "--model", str(folder / "warm.nc"))
     benchmark_module("warm_network").main([str(folder / "sine.nc"), str(folder / "recognise.nc"), *options])
