@@ -3,7 +3,7 @@
     python benchmarks/measured.py --noise 0.01 0.05 --seeds 3 --out runs/measured
     python benchmarks/measured.py --noise 0.02 --seeds 1 --other --network --out runs/measured-other
 
-A row that is finished in the folder is not done again, and all of them are drawn there, in measured.svg.
+A row that is finished in the folder is not done again; what is asked for is drawn there, in measured.svg.
 
 For each noise and seed a device is drawn that differs from disc60 by 5 to 10 % in Ms, thickness and damping, either
 way (--other: it also has an in-plane anisotropy that no card of the fit has). The embedded engine drives it, an
@@ -17,16 +17,13 @@ is trained on the recovered model and verified with every node a device as it tr
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from spinloom.device_models import files
@@ -42,9 +39,11 @@ from spinloom.networks.trials import generate
 from spinloom.reduced_models.fit import fit_model
 from spinloom.reduced_models.identify import Tolerance
 from spinloom.reduced_models.model import CalibratedModel
+from spinloom.workflows.figures import as_svg
 from spinloom.workflows.fit import fit_stage
 from spinloom.workflows.measured import measure_stage
 from spinloom.workflows.settings import GenerateSettings
+from spinloom.workflows.stages import Stages
 from spinloom.workflows.train import generators
 
 TICK, SAMPLES, BEFORE = 7.5e-12, 4, 150
@@ -71,13 +70,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/measured"))
     options = parser.parse_args(arguments)
     try:
-        card = load_card(options.device)
+        card, stages = load_card(options.device), Stages(options.out)
         for noise in options.noise:
             for seed in range(options.first, options.first + options.seeds):
-                folder, made_of = options.out / f"noise-{noise:g}-seed-{seed}", asked(card, options)
-                told = kept(folder, made_of, partial(row, card, noise, seed, options))
-                print(words(told), flush=True)
-        rows = [json.loads(path.read_text()) for path in sorted(options.out.glob("noise-*/row.json"))]
+                name = f"noise-{noise:g}-seed-{seed}"
+                make = partial(row, card, noise, seed, options, options.out / name)
+                print(words(stages.do(name, asked(card, options), [], make)), flush=True)
+        rows = list(stages.results.values())
         with files.written_whole(options.out / "measured.svg") as temporary:
             temporary.write_text(picture(rows), encoding="utf-8")
     except SpinloomError as error:
@@ -88,19 +87,6 @@ def asked(card: DeviceCard, options: argparse.Namespace) -> dict[str, Any]:
     """What else than noise and seed a row depends on."""
     names = ("traces", "duration", "kind", "other", "network")
     return {"card": json.loads(card.to_json()), **{name: getattr(options, name) for name in names}}
-
-
-def kept(folder: Path, made_of: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """A row from its folder if it was made of the same, else made and kept there."""
-    path = folder / "row.json"
-    if path.is_file():
-        found = json.loads(path.read_text())
-        if found["made_of"] == made_of:
-            return found
-    told = {**make(folder), "made_of": made_of}
-    with files.written_whole(path) as temporary:
-        temporary.write_text(files.to_json(told, indent=1), encoding="utf-8")
-    return told
 
 
 def device(card: DeviceCard, seed: int, other: bool) -> DeviceCard:
@@ -200,10 +186,7 @@ def picture(rows: list[dict[str, Any]]) -> str:
         ax.grid(axis="y", color="0.9")
     axes[0].set_ylabel("NRMSE on unseen drives, the worst")
     axes[-1].legend(fontsize="small")
-    text = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "spinloom"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return as_svg(figure, "none")
 
 
 def calibrated(card: DeviceCard, options: argparse.Namespace) -> CalibratedModel:

@@ -44,6 +44,8 @@ INFORMATION = "ipc"
 INFORMATION_SAMPLES = 8000
 """After the washout, for the information processing capacity."""
 HEARD = ("shape", "frequency")
+ONE_CONDITION: dict[str, Any] = {**TASKS, Vowels.name: Vowels(), **FREE_RUNS}
+"""What is asked for by name and is one task; the capacity has no read-out that could be judged."""
 NAMES = (*TASKS, INFORMATION, Vowels.name, *HEARD, *FREE_RUNS)
 """All that can be asked for."""
 HEARD_AT_MOST = 40
@@ -206,9 +208,8 @@ class Bench:
             one = FullRun(self.model, self.plan.temperature, kind, nodes, settings, samples, choice, seed)
             return one.run(task)
 
-        name = task if isinstance(task, str) else task.name
         made_of = {"nodes": nodes, "seed": seed, "samples": samples, "engine": choice.name}
-        return self.kept(f"full.{name}.{nodes}", made_of, make)
+        return self.kept(f"full.{about(task)['task']}.{nodes}", made_of, make)
 
 
 def told(task: Tested | None, values: list[float], settings: dict[str, Any] | None) -> dict[str, Any]:
@@ -234,8 +235,7 @@ def in_full(names: tuple[str, ...]) -> list[tuple[Tested | str, Tested]]:
         elif name == INFORMATION:
             told.append((name, TASKS["narma10"]))
         else:
-            one: Any = Vowels() if name == Vowels.name else {**TASKS, **FREE_RUNS}[name]
-            told.append((one, one))
+            told.append((ONE_CONDITION[name], ONE_CONDITION[name]))
     return told
 
 
@@ -246,10 +246,8 @@ def rows_of(plan: Plan) -> list[tuple[Tested | str, Tested | None, str, int]]:
         for nodes in plan.nodes:
             if name in (*HEARD, Vowels.name) and nodes > HEARD_AT_MOST:
                 continue
-            tested: list[Any] = [{**TASKS, **FREE_RUNS, INFORMATION: INFORMATION, Vowels.name: Vowels()}.get(name)]
-            tuned = None
-            if name in HEARD:
-                tested, tuned = list(conditions(name)), Listening(name)
+            tested: list[Any] = list(conditions(name)) if name in HEARD else [ONE_CONDITION.get(name, name)]
+            tuned = Listening(name) if name in HEARD else None
             for task in tested:
                 for kind in KINDS:
                     if kind == "register" and not (isinstance(task, Task) or task == INFORMATION):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from spinloom.device_models import files
+from spinloom.workflows.figures import as_svg
 
 COLUMNS = ("task", "figure", "higher", "kind", "nodes", "mean", "low", "high", "worst", "seeds")
 STYLE = {"junctions": "C3", "memoryless": "C7", "leaky": "C0", "tanh": "C2", "register": "C1", "input": "C8"}
@@ -133,7 +132,4 @@ def picture(result: dict[str, Any]) -> str:
         ax.set_axis_off()
     if tasks:
         axes[0].legend(fontsize="small")
-    text = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "spinloom"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return as_svg(figure, "none")

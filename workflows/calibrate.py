@@ -22,7 +22,7 @@ from spinloom.device_models.spread import Spread
 from spinloom.device_models.trajectory_store import open_store
 from spinloom.workflows.console import progress, say
 from spinloom.workflows.probe import advised, stays
-from spinloom.workflows.workers import Team
+from spinloom.workflows.workers import ALONE, Team
 
 
 def read_grades(text: str) -> tuple[float, ...]:
@@ -80,7 +80,7 @@ def calibrate_stage(
     *,
     probe: bool = False,
     spread: Spread | None = None,
-    team: Team | None = None,
+    team: Team = ALONE,
 ) -> dict[str, Any]:
     """Calibrate a device, or a population of them, and write the set; if asked, say first how hard it can be driven.
 
@@ -108,7 +108,7 @@ def calibrate_stage(
             advised(card.at(0))
         if card.conditions.temperature:
             stays(card)
-        dataset = _computed(cards, choice, protocol, design, team or Team())
+        dataset = _computed(cards, choice, protocol, design, team)
         save_calibration(dataset, out)
     keys = ("engine", "engine_version", "device_ns", "wall_s")
     return {

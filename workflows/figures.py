@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -32,8 +32,6 @@ _STYLE: Any = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "lines.linewidth": 1.2,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "spinloom",
 }
 
 
@@ -42,12 +40,18 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., str]:
 
     @wraps(draw)
     def svg(*arguments: Any, **options: Any) -> str:
-        text = io.StringIO()
         with mpl.rc_context(_STYLE):
-            draw(*arguments, **options).savefig(text, format="svg", metadata={"Date": None})
-        return text.getvalue()
+            return as_svg(draw(*arguments, **options))
 
     return svg
+
+
+def as_svg(figure: Figure, fonts: Literal["path", "none"] = "path") -> str:
+    """A figure as SVG text, the same for the same data; letters are drawn, or left to the fonts of the reader."""
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "spinloom", "svg.fonttype": fonts}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from spinloom.workflows.stages import Part, Stages, at_work, digests
 from spinloom.workflows.summary import CHIP, Result, baselines_table, by_task, results_table, summarise
 from spinloom.workflows.train import generate_stage, recognise_stage, targets
 from spinloom.workflows.warm_verdict import ROOM, foretell
-from spinloom.workflows.workers import Team
+from spinloom.workflows.workers import ALONE, Team
 
 RECORDED = "what OOMMF recorded is of networks as they were trained"
 
@@ -45,7 +46,7 @@ def run_experiment(
     finish: str | None = None,
     temperature: float | None = None,
     anyway: bool = False,
-    team: Team | None = None,
+    team: Team = ALONE,
 ) -> Result:
     """Calibrate, fit, train, finish, cosimulate and report.
 
@@ -100,7 +101,7 @@ def _run(
     folder: Path,
     stages: Stages,
     anyway: bool,
-    team: Team | None,
+    team: Team,
 ) -> Result:
     calibration, model_path = folder / "calibration.nc", folder / "model.nc"
     spread = experiment.spread if experiment.chips_differ else None
@@ -269,7 +270,7 @@ def _verdict(
     folder: Path,
     stages: Stages,
     anyway: bool,
-    team: Team | None,
+    team: Team,
 ) -> None:
     record = folder / "cosimulation.nc"
     if paths:
@@ -288,12 +289,8 @@ def _verdict(
 
         def verdict(chip: int, path: Path) -> Part:
             made_from = [digests([path]), choice.name, trials]
-            elsewhere = None if team is None else Elsewhere(path, team)
-
-            def work() -> Result:
-                return verdict_recognise(*_alone(path), choice, trials, elsewhere=elsewhere)
-
-            return Part(f"chip{chip}", made_from, [], work)
+            how = partial(verdict_recognise, elsewhere=Elsewhere(path, team))
+            return Part(f"chip{chip}", made_from, [], lambda: how(*_alone(path), choice, trials))
 
         stages.each("cosimulate-recognise", [verdict(chip, path) for chip, path in enumerate(recognisers)])
 

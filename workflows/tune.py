@@ -40,7 +40,7 @@ from spinloom.workflows.stages import Stages, at_work
 from spinloom.workflows.train import targets, train_generate, train_recognise
 from spinloom.workflows.trust import APART
 from spinloom.workflows.tune_page import draw_page
-from spinloom.workflows.workers import Team
+from spinloom.workflows.workers import ALONE, Team
 
 SEARCHES = 0.5
 """Share of the budget after which the search ends; the rest is for training and judging."""
@@ -128,7 +128,7 @@ def tune_stage(
     out: Path,
     wish: Wish,
     model_path: Path | None = None,
-    team: Team | None = None,
+    team: Team = ALONE,
 ) -> dict[str, Any]:
     """Calibrate, fit, search, train the best on several seeds, judge the winner on fresh ones.
 
@@ -161,7 +161,7 @@ def tune_stage(
     files.check_writable(out)
     targets(list(wish.tasks), GenerateSettings.usual_ticks)  # a bad file is told before anything is computed
     with at_work(beside.folder) as stages:
-        return _tune(card, device, choice, wish, beside, stages, model_path, team or Team())
+        return _tune(card, device, choice, wish, beside, stages, model_path, team)
 
 
 def _tune(

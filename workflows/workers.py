@@ -78,6 +78,10 @@ class Team(NamedTuple):
         return open_workers(None if self.scheduler else self.workers, self.scheduler, parts)
 
 
+ALONE = Team()
+"""This process, and nobody beside it."""
+
+
 class Here:
     """One part after the other, in this process."""
 

@@ -14,6 +14,7 @@ import pytest
 from spinloom.device_models.engines import ENGINES, Kind
 from spinloom.device_models.ubermag import card_toml
 from spinloom.reduced_models import population_fit
+from spinloom.workflows import search
 from spinloom.workflows.cli import main
 
 
@@ -192,6 +193,18 @@ def cold_run(wafer, rigid_engine) -> Path:
             main(["run", str(path), "--out", str(folder), "--anyway"])
     assert not stop.value.code
     return folder
+
+
+@pytest.fixture
+def shortened_search(monkeypatch) -> Callable[..., None]:
+    """Makes searches be of so many candidates, over few ticks."""
+
+    def shorten(batch: int, promoted: int, last: int) -> None:
+        ticks = {"TAUGHT": (9, 400, 800), "FORCED": (4, 200, 300), "FREE": (9, 400, 800)}
+        for name, value in {"BATCH": batch, "PROMOTED": promoted, "LAST": last, **ticks}.items():
+            monkeypatch.setattr(search, name, value)
+
+    return shorten
 
 
 @pytest.fixture

@@ -15,12 +15,9 @@ from spinloom.workflows.workers import Done, Here, Team
 
 
 @pytest.fixture
-def few(monkeypatch):
+def few(shortened_search):
     """A search of few candidates over few ticks, in this process."""
-    for name, value in {
-        "BATCH": 4, "PROMOTED": 1, "LAST": 2, "TAUGHT": (9, 400, 800), "FORCED": (4, 200, 300), "FREE": (9, 400, 800),
-    }.items():  # fmt: skip
-        monkeypatch.setattr(searching, name, value)
+    shortened_search(batch=4, promoted=1, last=2)
 
 
 class Two(Here):

@@ -13,12 +13,9 @@ from spinloom.workflows.search import Candidate, Search, may_need_clock, scored,
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(shortened_search):
     """A search of a few small networks over few ticks."""
-    for name, value in {
-        "BATCH": 8, "PROMOTED": 2, "LAST": 4, "TAUGHT": (9, 400, 800), "FORCED": (4, 200, 300), "FREE": (9, 400, 800),
-    }.items():  # fmt: skip
-        monkeypatch.setattr(searching, name, value)
+    shortened_search(batch=8, promoted=2, last=4)
 
 
 def searched(model, seed, **options):
